@@ -1,0 +1,1 @@
+//! The broker: log files, partitions, replication and the server.

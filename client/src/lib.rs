@@ -1,0 +1,5 @@
+//! What it takes to talk to the cluster: wire messages, record batches, ids, the znode schema
+//! and the ZooKeeper session. Brokers and controllers are clients of one another, so they
+//! depend on this crate too.
+
+pub mod ids;

@@ -1,0 +1,2 @@
+//! Deciding what the cluster does: elections, placement, state machines, and the fenced
+//! writes that commit those decisions to ZooKeeper.

@@ -1,0 +1,1 @@
+//! A harness that runs real brokers, real ZooKeeper and real clients.
