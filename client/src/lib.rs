@@ -3,3 +3,4 @@
 //! depend on this crate too.
 
 pub mod ids;
+pub mod record;

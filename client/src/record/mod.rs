@@ -1,0 +1,25 @@
+//! Record batches: the bytes that producers send, logs store and consumers fetch.
+//!
+//! [`batch`] views and patches batches without touching their records, for every format a log may
+//! hold (magic 0, 1 and 2). Nothing here reads a clock, a file or a socket, and no input, however
+//! damaged, makes it panic or allocate more than a stated limit.
+
+#![deny(clippy::indexing_slicing)]
+
+pub mod attributes;
+pub mod batch;
+mod endian;
+pub mod entry;
+
+pub use attributes::{Attributes, Codec, TimestampType, UnknownCodec};
+pub use batch::{BatchError, BatchHeader};
+pub use entry::{AnyBatch, BatchSummary, Batches, EntryError, EntryHeader, Tail, batches};
+
+/// Timestamp of a record that has none, and of anything in message format 0.
+pub const NO_TIMESTAMP: i64 = -1;
+/// Producer id of a batch that is not idempotent.
+pub const NO_PRODUCER_ID: i64 = -1;
+/// Producer epoch of a batch that is not idempotent.
+pub const NO_PRODUCER_EPOCH: i16 = -1;
+/// Base sequence of a batch that is not idempotent.
+pub const NO_SEQUENCE: i32 = -1;
