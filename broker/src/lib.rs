@@ -1,1 +1,3 @@
 //! The broker: log files, partitions, replication and the server.
+
+pub mod partition;
