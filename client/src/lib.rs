@@ -5,3 +5,4 @@
 pub mod ids;
 pub mod record;
 pub mod znode;
+pub mod wire;
