@@ -1,3 +1,4 @@
 //! The broker: log files, partitions, replication and the server.
 
+pub mod fetch_session;
 pub mod partition;
