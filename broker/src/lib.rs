@@ -1,4 +1,6 @@
 //! The broker: log files, partitions, replication and the server.
 
+pub mod api;
 pub mod fetch_session;
 pub mod partition;
+pub mod server;

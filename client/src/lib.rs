@@ -4,5 +4,5 @@
 
 pub mod ids;
 pub mod record;
-pub mod znode;
 pub mod wire;
+pub mod znode;

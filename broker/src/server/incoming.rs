@@ -1,0 +1,119 @@
+//! Cuts frames from a connection: a length of four bytes, then as many bytes.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes};
+use client::wire::frame::FrameError;
+use client::wire::{ApiKey, versions};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::timeout;
+
+use super::budget::{Budget, Held};
+use super::close::CloseReason;
+
+/// Read ahead per connection: takes a small request, length and all, in one system call.
+const READ_AHEAD: usize = 4 << 10;
+
+/// Memory reserved for a frame before its bytes arrive.
+const FIRST_RESERVE: usize = 16 << 10;
+
+/// A frame once begun must go on: its memory is not lent to a peer that is gone.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct Incoming {
+    socket: BufReader<OwnedReadHalf>,
+    budget: Budget,
+    max_bytes: usize,
+    max_idle: Option<Duration>,
+}
+
+impl Incoming {
+    pub(super) fn new(
+        socket: OwnedReadHalf,
+        budget: Budget,
+        max_bytes: usize,
+        max_idle: Option<Duration>,
+    ) -> Incoming {
+        Incoming { socket: BufReader::with_capacity(READ_AHEAD, socket), budget, max_bytes, max_idle }
+    }
+
+    /// Waits for the first byte of a frame. May be dropped and called again without loss.
+    pub(super) async fn ready(&mut self) -> Result<(), CloseReason> {
+        let filled = match self.max_idle {
+            Some(limit) => {
+                timeout(limit, self.socket.fill_buf()).await.map_err(|_| CloseReason::Idle(limit))?
+            }
+            None => self.socket.fill_buf().await,
+        };
+        if filled?.is_empty() { Err(CloseReason::ByPeer) } else { Ok(()) }
+    }
+
+    /// Reads one frame, without its length.
+    pub(super) async fn frame(&mut self) -> Result<Bytes, CloseReason> {
+        let announced = self.length().await?;
+        let limit = self.stall_limit();
+        let mut held = Held::default();
+        let mut frame = Vec::new();
+        let mut api_checked = false;
+        while frame.len() < announced {
+            if frame.len() == frame.capacity() {
+                let target =
+                    (frame.capacity() * 2).clamp(FIRST_RESERVE, announced.max(FIRST_RESERVE)).min(announced);
+                let more = target - frame.len();
+                timeout(limit, self.budget.take(&mut held, more))
+                    .await
+                    .map_err(|_| stalled(limit, frame.len(), announced))?;
+                frame.reserve_exact(more);
+            }
+            let room = (frame.capacity() - frame.len()).min(announced - frame.len());
+            let got = timeout(limit, self.socket.read_buf(&mut (&mut frame).limit(room)))
+                .await
+                .map_err(|_| stalled(limit, frame.len(), announced))??;
+            if got == 0 {
+                return Err(CloseReason::WithinFrame { got: frame.len(), announced });
+            }
+            if !api_checked && let Some(&[high, low]) = frame.first_chunk() {
+                let key = ApiKey::try_from(i16::from_be_bytes([high, low])).map_err(FrameError::from)?;
+                check_api_size(key, announced)?;
+                api_checked = true;
+            }
+        }
+        Ok(held.into_frame(frame))
+    }
+
+    async fn length(&mut self) -> Result<usize, CloseReason> {
+        let limit = self.stall_limit();
+        let mut length = [0; 4];
+        let read = timeout(limit, self.socket.read_exact(&mut length)).await;
+        match read.map_err(|_| stalled(limit, 0, length.len()))? {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return Err(CloseReason::WithinFrame { got: 0, announced: length.len() });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let announced = i32::from_be_bytes(length);
+        match usize::try_from(announced) {
+            Ok(bytes) if bytes > 0 && bytes <= self.max_bytes => Ok(bytes),
+            _ => Err(CloseReason::FrameSize { announced, max: self.max_bytes }),
+        }
+    }
+
+    fn stall_limit(&self) -> Duration {
+        self.max_idle.map_or(STALL_LIMIT, |limit| limit.min(STALL_LIMIT))
+    }
+}
+
+/// Most requests are small, and their decoded form is many times larger than they are.
+fn check_api_size(key: ApiKey, announced: usize) -> Result<(), CloseReason> {
+    match versions::max_request_bytes(key) {
+        Some(max) if announced > max => Err(CloseReason::ApiFrameSize { announced, key, max }),
+        _ => Ok(()),
+    }
+}
+
+fn stalled(waited: Duration, got: usize, announced: usize) -> CloseReason {
+    CloseReason::Stalled { waited, got, announced }
+}
