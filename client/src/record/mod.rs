@@ -1,19 +1,37 @@
 //! Record batches: the bytes that producers send, logs store and consumers fetch.
 //!
 //! [`batch`] views and patches batches without touching their records, for every format a log may
-//! hold (magic 0, 1 and 2). Nothing here reads a clock, a file or a socket, and no input, however
+//! hold (magic 0, 1 and 2); [`record`](mod@record) reads the records of a batch and [`builder`] writes
+//! batches. Nothing here reads a clock, a file or a socket, and no input, however
 //! damaged, makes it panic or allocate more than a stated limit.
 
 #![deny(clippy::indexing_slicing)]
 
 pub mod attributes;
 pub mod batch;
+pub mod builder;
+pub mod compression;
 mod endian;
 pub mod entry;
+mod lz4;
+pub mod message_set;
+pub mod payload;
+#[allow(clippy::module_inception, reason = "the folder is named for all of it, the file for one record")]
+pub mod record;
+mod snappy;
+#[cfg(test)]
+mod tests;
+mod varint;
 
 pub use attributes::{Attributes, Codec, TimestampType, UnknownCodec};
-pub use batch::{BatchError, BatchHeader};
+pub use batch::{BatchError, BatchHeader, HEADER_LEN, LOG_OVERHEAD};
+pub use builder::{BatchBuilder, BatchOptions, BuildError, NewRecord, Producer};
+pub use compression::{Compression, CompressionError};
 pub use entry::{AnyBatch, BatchSummary, Batches, EntryError, EntryHeader, Tail, batches};
+
+pub use message_set::{MessageFormat, MessageSetBuilder};
+pub use payload::{PayloadError, payload};
+pub use record::{Header, Headers, Record, RecordError, Records, records};
 
 /// Timestamp of a record that has none, and of anything in message format 0.
 pub const NO_TIMESTAMP: i64 = -1;

@@ -1,0 +1,3 @@
+//! Tests that span the files of this folder.
+
+mod round_trip;
