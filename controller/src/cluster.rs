@@ -6,6 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicPartition, Uuid, ZkVersion};
+pub use client::znode::broker::Endpoint;
+use client::znode::partition;
+pub use client::znode::partition::LeaderRecovery as Recovery;
+pub use client::znode::topic::PartitionAssignment as Assignment;
 
 /// A registered broker, as other brokers are told about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,63 +19,9 @@ pub struct Broker {
     pub rack: Option<String>,
 }
 
-/// One advertised listener of a broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    pub listener: String,
-    pub host: String,
-    pub port: i32,
-    /// Kafka's number of the security protocol: 0 PLAINTEXT, 1 SSL, 2 SASL_PLAINTEXT, 3 SASL_SSL.
-    pub security_protocol: i16,
-}
-
 impl Broker {
     pub fn endpoint(&self, listener: &str) -> Option<&Endpoint> {
         self.endpoints.iter().find(|endpoint| endpoint.listener == listener)
-    }
-}
-
-/// The replicas of a partition. `replicas` is complete: while the partition is being reassigned
-/// it holds the `adding` and the `removing` ones too.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Assignment {
-    pub replicas: Vec<BrokerId>,
-    pub adding: Vec<BrokerId>,
-    pub removing: Vec<BrokerId>,
-}
-
-impl Assignment {
-    pub fn of(replicas: Vec<BrokerId>) -> Assignment {
-        Assignment { replicas, adding: Vec::new(), removing: Vec::new() }
-    }
-
-    pub fn is_being_reassigned(&self) -> bool {
-        !self.adding.is_empty() || !self.removing.is_empty()
-    }
-}
-
-/// Whether a leader's log may lack records because it was elected from outside the ISR (KIP-704).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Recovery {
-    #[default]
-    Recovered,
-    Recovering,
-}
-
-impl Recovery {
-    pub fn code(self) -> i8 {
-        match self {
-            Recovery::Recovered => 0,
-            Recovery::Recovering => 1,
-        }
-    }
-
-    pub fn from_code(code: i8) -> Option<Recovery> {
-        match code {
-            0 => Some(Recovery::Recovered),
-            1 => Some(Recovery::Recovering),
-            _ => None,
-        }
     }
 }
 
@@ -88,6 +38,26 @@ pub struct Leadership {
     pub partition_epoch: ZkVersion,
     /// The controller that wrote it last.
     pub controller_epoch: ControllerEpoch,
+}
+
+impl Leadership {
+    /// What was read from the znode at this version.
+    pub fn read(state: partition::PartitionState, version: ZkVersion) -> Leadership {
+        let partition::PartitionState { leader, leader_epoch, isr, recovery, controller_epoch } = state;
+        Leadership { leader, leader_epoch, isr, recovery, partition_epoch: version, controller_epoch }
+    }
+
+    /// The bytes of the znode.
+    pub fn encode(&self) -> Vec<u8> {
+        partition::PartitionState {
+            leader: self.leader,
+            leader_epoch: self.leader_epoch,
+            isr: self.isr.clone(),
+            recovery: self.recovery,
+            controller_epoch: self.controller_epoch,
+        }
+        .encode()
+    }
 }
 
 /// Kafka's partition states (`PartitionStateMachine.scala`).
@@ -450,9 +420,7 @@ mod tests {
     use super::*;
 
     fn broker(epoch: i64) -> Broker {
-        let endpoint =
-            Endpoint { listener: "PLAINTEXT".into(), host: "h".into(), port: 9092, security_protocol: 0 };
-        Broker { epoch: BrokerEpoch(epoch), endpoints: vec![endpoint], rack: None }
+        Broker { epoch: BrokerEpoch(epoch), endpoints: Vec::new(), rack: None }
     }
 
     fn ids(ids: &[i32]) -> Vec<BrokerId> {

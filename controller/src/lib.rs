@@ -3,4 +3,10 @@
 
 pub mod cluster;
 pub mod election;
+mod handle;
+pub mod isr;
 pub mod placement;
+pub mod plan;
+pub mod requests;
+
+pub use handle::ControllerHandle;

@@ -1,0 +1,145 @@
+//! How the rest of the broker talks to its controller candidate.
+
+use std::sync::Arc;
+
+use client::ids::ControllerEpoch;
+use client::wire::ErrorCode;
+use client::wire::messages::{
+    AlterPartitionRequest, AlterPartitionResponse, ControlledShutdownRequest, ControlledShutdownResponse,
+    ElectLeadersRequest, ElectLeadersResponse,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What is asked of a controller, with the way back for the answer.
+#[derive(Debug)]
+pub(crate) enum Call {
+    AlterPartition(AlterPartitionRequest, i16, oneshot::Sender<AlterPartitionResponse>),
+    ControlledShutdown(ControlledShutdownRequest, oneshot::Sender<ControlledShutdownResponse>),
+    ElectLeaders(ElectLeadersRequest, oneshot::Sender<ElectLeadersResponse>),
+    /// `unclean.leader.election.enable` became true, for one topic or as the default of all.
+    UncleanElectionAllowed(Option<Arc<str>>),
+}
+
+impl Call {
+    /// Answers as a broker that is not the controller does.
+    pub(crate) fn refuse(self) {
+        // A caller that went away needs no answer, so failed sends are no matter.
+        match self {
+            Call::AlterPartition(_, _, reply) => drop(reply.send(alter_partition_refused())),
+            Call::ControlledShutdown(_, reply) => drop(reply.send(controlled_shutdown_refused())),
+            Call::ElectLeaders(request, reply) => drop(reply.send(elect_leaders_refused(&request))),
+            Call::UncleanElectionAllowed(_) => {}
+        }
+    }
+}
+
+/// A broker's controller candidate. Cheap to clone.
+///
+/// Every broker has one; at most one in the cluster is active. Whoever asks one that is not gets
+/// the error Kafka gives then.
+#[derive(Debug, Clone)]
+pub struct ControllerHandle {
+    calls: mpsc::UnboundedSender<Call>,
+    active: watch::Receiver<Option<ControllerEpoch>>,
+    stop: Arc<watch::Sender<bool>>,
+}
+
+impl ControllerHandle {
+    pub(crate) fn new(
+        calls: mpsc::UnboundedSender<Call>,
+        active: watch::Receiver<Option<ControllerEpoch>>,
+        stop: watch::Sender<bool>,
+    ) -> ControllerHandle {
+        ControllerHandle { calls, active, stop: Arc::new(stop) }
+    }
+
+    /// Whether this process won the last controller election, as far as it knows.
+    pub fn is_active(&self) -> bool {
+        self.active.borrow().is_some()
+    }
+
+    /// The controller epoch this process reigns in.
+    pub fn epoch(&self) -> Option<ControllerEpoch> {
+        *self.active.borrow()
+    }
+
+    /// Follows [`epoch`](Self::epoch).
+    pub fn watch_epoch(&self) -> watch::Receiver<Option<ControllerEpoch>> {
+        self.active.clone()
+    }
+
+    /// A leader asks to change the ISR of partitions it leads.
+    pub async fn alter_partition(
+        &self,
+        request: AlterPartitionRequest,
+        version: i16,
+    ) -> AlterPartitionResponse {
+        self.call(|reply| Call::AlterPartition(request, version, reply))
+            .await
+            .unwrap_or_else(alter_partition_refused)
+    }
+
+    /// A broker asks to be relieved of its partitions before it stops.
+    pub async fn controlled_shutdown(
+        &self,
+        request: ControlledShutdownRequest,
+    ) -> ControlledShutdownResponse {
+        let answer = self.call(|reply| Call::ControlledShutdown(request, reply)).await;
+        answer.unwrap_or_else(controlled_shutdown_refused)
+    }
+
+    /// Someone asks for preferred or unclean elections. Answered when they are decided and written;
+    /// whether brokers heard of it is for the caller to await.
+    pub async fn elect_leaders(&self, request: ElectLeadersRequest) -> ElectLeadersResponse {
+        let refused = elect_leaders_refused(&request);
+        self.call(|reply| Call::ElectLeaders(request, reply)).await.unwrap_or(refused)
+    }
+
+    /// To be called when `unclean.leader.election.enable` becomes true for a topic, or as the
+    /// default (`None`): partitions without a leader may have one now.
+    pub fn unclean_election_allowed(&self, topic: Option<Arc<str>>) {
+        // A candidate that stopped has nothing to elect.
+        self.calls.send(Call::UncleanElectionAllowed(topic)).ok();
+    }
+
+    /// Resigns, if active, and stops standing for election. Returns when that is done.
+    pub async fn shutdown(&self) {
+        self.stop.send_replace(true);
+        self.calls.closed().await;
+    }
+
+    async fn call<T>(&self, call: impl FnOnce(oneshot::Sender<T>) -> Call) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send(call(reply)).ok()?;
+        answer.await.ok()
+    }
+}
+
+fn alter_partition_refused() -> AlterPartitionResponse {
+    AlterPartitionResponse {
+        error_code: ErrorCode::NotController.code(),
+        ..AlterPartitionResponse::default()
+    }
+}
+
+/// Kafka's answer of a broker that is not the controller is not NOT_CONTROLLER here.
+fn controlled_shutdown_refused() -> ControlledShutdownResponse {
+    let error_code = ErrorCode::StaleControllerEpoch.code();
+    ControlledShutdownResponse { error_code, ..ControlledShutdownResponse::default() }
+}
+
+/// The error is that of each partition; the one at the top stays 0.
+fn elect_leaders_refused(request: &ElectLeadersRequest) -> ElectLeadersResponse {
+    use client::wire::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
+    let refused = |&partition_id: &i32| PartitionResult {
+        partition_id,
+        error_code: ErrorCode::NotController.code(),
+        error_message: Some(ErrorCode::NotController.message().into()),
+    };
+    let topics = request.topic_partitions.iter().flatten();
+    let results = topics.map(|topic| ReplicaElectionResult {
+        topic: topic.topic.clone(),
+        partition_result: topic.partitions.iter().map(refused).collect(),
+    });
+    ElectLeadersResponse { replica_election_results: results.collect(), ..ElectLeadersResponse::default() }
+}

@@ -1,0 +1,289 @@
+//! Control requests in their wire form, at the versions of inter-broker protocol 3.4 and later:
+//! LeaderAndIsr 7, UpdateMetadata 8, StopReplica 4. A controller negotiates none of them.
+
+use std::sync::Arc;
+
+use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition, Uuid};
+use client::wire::Str;
+use client::wire::messages::leader_and_isr_request::{
+    LeaderAndIsrLiveLeader, LeaderAndIsrPartitionState, LeaderAndIsrTopicState,
+};
+use client::wire::messages::stop_replica_request::{StopReplicaPartitionState, StopReplicaTopicState};
+use client::wire::messages::update_metadata_request::{
+    UpdateMetadataBroker, UpdateMetadataEndpoint, UpdateMetadataPartitionState, UpdateMetadataTopicState,
+};
+use client::wire::messages::{LeaderAndIsrRequest, StopReplicaRequest, UpdateMetadataRequest};
+
+use crate::cluster::Broker;
+use crate::plan::{
+    LeaderAndIsr, PartitionMetadata, PartitionRole, StopReplica, StoppedReplica, UpdateMetadata,
+};
+
+pub const LEADER_AND_ISR_VERSION: i16 = 7;
+pub const UPDATE_METADATA_VERSION: i16 = 8;
+pub const STOP_REPLICA_VERSION: i16 = 4;
+
+/// Who sends, and to which registration of the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    pub controller: BrokerId,
+    pub epoch: ControllerEpoch,
+    pub receiver: BrokerEpoch,
+}
+
+/// `listener` is the one brokers talk to each other on.
+pub fn leader_and_isr(sender: Sender, listener: &str, request: &LeaderAndIsr) -> LeaderAndIsrRequest {
+    let topic =
+        |topic: &Arc<str>, partition_states: Vec<LeaderAndIsrPartitionState>| LeaderAndIsrTopicState {
+            topic_name: Str::from(&**topic),
+            topic_id: request.topic_ids.get(topic).copied().unwrap_or(Uuid::ZERO),
+            partition_states,
+        };
+    let live_leader = |(&id, broker): (&BrokerId, &Broker)| {
+        let endpoint = broker.endpoint(listener)?;
+        let host_name = Str::from(endpoint.host.as_str());
+        Some(LeaderAndIsrLiveLeader { broker_id: id.0, host_name, port: endpoint.port })
+    };
+    LeaderAndIsrRequest {
+        controller_id: sender.controller.0,
+        is_kraft_controller: false,
+        controller_epoch: sender.epoch.0,
+        broker_epoch: sender.receiver.0,
+        type_: 0,
+        topic_states: by_topic(request.partitions.iter().map(role), topic),
+        live_leaders: request.leaders.iter().filter_map(live_leader).collect(),
+        ..LeaderAndIsrRequest::default()
+    }
+}
+
+fn role<'a>(
+    (partition, role): (&'a TopicPartition, &PartitionRole),
+) -> (&'a Arc<str>, LeaderAndIsrPartitionState) {
+    let (leadership, assignment) = (&role.leadership, &role.assignment);
+    let state = LeaderAndIsrPartitionState {
+        partition_index: partition.partition,
+        controller_epoch: leadership.controller_epoch.0,
+        leader: leadership.leader.0,
+        leader_epoch: leadership.leader_epoch.0,
+        isr: numbers(&leadership.isr),
+        partition_epoch: leadership.partition_epoch.0,
+        replicas: numbers(&assignment.replicas),
+        adding_replicas: numbers(&assignment.adding),
+        removing_replicas: numbers(&assignment.removing),
+        is_new: role.is_new,
+        leader_recovery_state: leadership.recovery.code(),
+        ..LeaderAndIsrPartitionState::default()
+    };
+    (&partition.topic, state)
+}
+
+pub fn update_metadata(sender: Sender, request: &UpdateMetadata) -> UpdateMetadataRequest {
+    let topic =
+        |topic: &Arc<str>, partition_states: Vec<UpdateMetadataPartitionState>| UpdateMetadataTopicState {
+            topic_name: Str::from(&**topic),
+            topic_id: request.topic_ids.get(topic).copied().unwrap_or(Uuid::ZERO),
+            partition_states,
+        };
+    UpdateMetadataRequest {
+        controller_id: sender.controller.0,
+        is_kraft_controller: false,
+        controller_epoch: sender.epoch.0,
+        broker_epoch: sender.receiver.0,
+        topic_states: by_topic(request.partitions.iter().map(metadata), topic),
+        live_brokers: request.brokers.iter().map(live_broker).collect(),
+        ..UpdateMetadataRequest::default()
+    }
+}
+
+fn metadata<'a>(
+    (partition, state): (&'a TopicPartition, &PartitionMetadata),
+) -> (&'a Arc<str>, UpdateMetadataPartitionState) {
+    let state = UpdateMetadataPartitionState {
+        partition_index: partition.partition,
+        controller_epoch: state.controller_epoch.0,
+        leader: state.leader.0,
+        leader_epoch: state.leader_epoch.0,
+        isr: numbers(&state.isr),
+        zk_version: state.partition_epoch.0,
+        replicas: numbers(&state.replicas),
+        offline_replicas: numbers(&state.offline),
+        ..UpdateMetadataPartitionState::default()
+    };
+    (&partition.topic, state)
+}
+
+fn live_broker((&id, broker): (&BrokerId, &Broker)) -> UpdateMetadataBroker {
+    let endpoint = |endpoint: &crate::cluster::Endpoint| UpdateMetadataEndpoint {
+        port: endpoint.port,
+        host: Str::from(endpoint.host.as_str()),
+        listener: Str::from(endpoint.listener.as_str()),
+        security_protocol: endpoint.security_protocol.id(),
+    };
+    UpdateMetadataBroker {
+        id: id.0,
+        endpoints: broker.endpoints.iter().map(endpoint).collect(),
+        rack: broker.rack.as_deref().map(Str::from),
+        ..UpdateMetadataBroker::default()
+    }
+}
+
+pub fn stop_replica(sender: Sender, request: &StopReplica) -> StopReplicaRequest {
+    let topic = |topic: &Arc<str>, partition_states: Vec<StopReplicaPartitionState>| StopReplicaTopicState {
+        topic_name: Str::from(&**topic),
+        partition_states,
+    };
+    StopReplicaRequest {
+        controller_id: sender.controller.0,
+        is_kraft_controller: false,
+        controller_epoch: sender.epoch.0,
+        broker_epoch: sender.receiver.0,
+        topic_states: by_topic(request.partitions.iter().map(stopped), topic),
+        ..StopReplicaRequest::default()
+    }
+}
+
+fn stopped<'a>(
+    (partition, stopped): (&'a TopicPartition, &StoppedReplica),
+) -> (&'a Arc<str>, StopReplicaPartitionState) {
+    let state = StopReplicaPartitionState {
+        partition_index: partition.partition,
+        leader_epoch: stopped.leader_epoch.0,
+        delete_partition: stopped.delete,
+    };
+    (&partition.topic, state)
+}
+
+/// Groups what comes in order of topic.
+fn by_topic<'a, P, T>(
+    partitions: impl Iterator<Item = (&'a Arc<str>, P)>,
+    group: impl Fn(&Arc<str>, Vec<P>) -> T,
+) -> Vec<T> {
+    let mut topics = Vec::new();
+    let mut current: Option<(&Arc<str>, Vec<P>)> = None;
+    for (topic, state) in partitions {
+        match &mut current {
+            Some((name, states)) if *name == topic => states.push(state),
+            _ => {
+                topics.extend(current.replace((topic, vec![state])).map(|(name, states)| group(name, states)))
+            }
+        }
+    }
+    topics.extend(current.map(|(name, states)| group(name, states)));
+    topics
+}
+
+fn numbers(ids: &[BrokerId]) -> Vec<i32> {
+    ids.iter().map(|id| id.0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use client::ids::{LeaderEpoch, ZkVersion};
+    use client::wire::encode_to_bytes;
+    use client::znode::broker::SecurityProtocol;
+
+    use super::*;
+    use crate::cluster::{Assignment, Endpoint, Leadership, Recovery};
+    use crate::plan::ControlRequest;
+
+    fn broker(host: &str) -> Broker {
+        let endpoint = |listener: &str, port| Endpoint {
+            listener: listener.into(),
+            security_protocol: SecurityProtocol::Plaintext,
+            host: host.into(),
+            port,
+        };
+        let endpoints = vec![endpoint("CLIENTS", 9092), endpoint("INTERNAL", 9093)];
+        Broker { epoch: BrokerEpoch(55), endpoints, rack: None }
+    }
+
+    fn role() -> PartitionRole {
+        let leadership = Leadership {
+            leader: BrokerId(1),
+            leader_epoch: LeaderEpoch(4),
+            isr: vec![BrokerId(1), BrokerId(2)],
+            recovery: Recovery::Recovering,
+            partition_epoch: ZkVersion(9),
+            controller_epoch: ControllerEpoch(3),
+        };
+        let assignment = Assignment {
+            replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
+            adding: vec![BrokerId(3)],
+            removing: vec![BrokerId(2)],
+        };
+        PartitionRole { leadership, assignment, is_new: true }
+    }
+
+    #[test]
+    fn leader_and_isr_carries_everything_a_replica_needs() {
+        let sender = Sender { controller: BrokerId(7), epoch: ControllerEpoch(5), receiver: BrokerEpoch(55) };
+        let partitions: BTreeMap<TopicPartition, PartitionRole> =
+            [("a", 0), ("a", 1), ("b", 0)].map(|(t, p)| (TopicPartition::new(t, p), role())).into();
+        let id = Uuid([9; 16]);
+        let request = LeaderAndIsr {
+            partitions,
+            topic_ids: BTreeMap::from([("a".into(), id)]),
+            leaders: BTreeMap::from([(BrokerId(1), broker("h1"))]),
+        };
+        assert!(
+            ControlRequest::LeaderAndIsr(request.clone())
+                .to_string()
+                .contains("a-0 (leader 1, leader epoch 4, isr 1 2, version 9, new)")
+        );
+        let wire = leader_and_isr(sender, "INTERNAL", &request);
+        assert_eq!((wire.controller_id, wire.controller_epoch, wire.broker_epoch), (7, 5, 55));
+        let topics: Vec<(&str, Uuid, usize)> = wire
+            .topic_states
+            .iter()
+            .map(|t| (&*t.topic_name, t.topic_id, t.partition_states.len()))
+            .collect();
+        assert_eq!(topics, [("a", id, 2), ("b", Uuid::ZERO, 1)]);
+        let expected = LeaderAndIsrPartitionState {
+            partition_index: 1,
+            controller_epoch: 3,
+            leader: 1,
+            leader_epoch: 4,
+            isr: vec![1, 2],
+            partition_epoch: 9,
+            replicas: vec![1, 2, 3],
+            adding_replicas: vec![3],
+            removing_replicas: vec![2],
+            is_new: true,
+            leader_recovery_state: 1,
+            ..LeaderAndIsrPartitionState::default()
+        };
+        assert_eq!(wire.topic_states[0].partition_states[1], expected);
+        let leader = LeaderAndIsrLiveLeader { broker_id: 1, host_name: Str::from("h1"), port: 9093 };
+        assert_eq!(wire.live_leaders, [leader]);
+        encode_to_bytes(&wire, LEADER_AND_ISR_VERSION).expect("no field is of another version");
+    }
+
+    #[test]
+    fn all_three_can_be_written_at_their_version() {
+        let sender = Sender { controller: BrokerId(7), epoch: ControllerEpoch(5), receiver: BrokerEpoch(55) };
+        let stop = StopReplica {
+            partitions: BTreeMap::from([(
+                TopicPartition::new("t", 3),
+                StoppedReplica { leader_epoch: LeaderEpoch(-2), delete: true },
+            )]),
+        };
+        let wire = stop_replica(sender, &stop);
+        let state =
+            StopReplicaPartitionState { partition_index: 3, leader_epoch: -2, delete_partition: true };
+        assert_eq!(wire.topic_states[0].partition_states, [state]);
+        encode_to_bytes(&wire, STOP_REPLICA_VERSION).expect("no field is of another version");
+
+        let update = UpdateMetadata {
+            brokers: Arc::new(BTreeMap::from([(BrokerId(1), broker("h1"))])),
+            partitions: Arc::new(BTreeMap::new()),
+            topic_ids: Arc::new(BTreeMap::new()),
+        };
+        let wire = update_metadata(sender, &update);
+        let ports: Vec<(&str, i32)> =
+            wire.live_brokers[0].endpoints.iter().map(|e| (&*e.listener, e.port)).collect();
+        assert_eq!(ports, [("CLIENTS", 9092), ("INTERNAL", 9093)]);
+        encode_to_bytes(&wire, UPDATE_METADATA_VERSION).expect("no field is of another version");
+    }
+}
