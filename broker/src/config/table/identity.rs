@@ -1,0 +1,45 @@
+//! Who the broker is, its ZooKeeper, protocol versions.
+
+use crate::config::definition::{Definition, boolean, class, int, list, password, string};
+use crate::config::refusal::{
+    CONTROL_PLANE, JAVA_CLASS, KRAFT, PROTOCOL_VERSION, ZOOKEEPER_ACLS, ZOOKEEPER_TLS,
+};
+
+pub(super) const TABLE: &[Definition] = &[
+    int("broker.id").or("-1").kept("This broker's number in the cluster; -1 draws one from ZooKeeper."),
+    int("node.id").or("-1").kept("Another name for broker.id; give one of the two, or the same number to both."),
+    boolean("broker.id.generation.enable").or("true").kept("Whether a broker without broker.id may draw one from ZooKeeper."),
+    int("reserved.broker.max.id").or("1000").at_least(0).kept("Highest id an operator may give by hand; drawn ids start above it."),
+    string("broker.rack").kept("Name of the rack; replicas of a partition are spread over racks when every broker has one."),
+    string("zookeeper.connect").kept("Required: host:port pairs of the ZooKeeper ensemble, separated by commas, with an optional /chroot at the end."),
+    int("zookeeper.session.timeout.ms").or("18000").kept("After so long without a sign of life ZooKeeper ends the broker's session and its leaderships move."),
+    int("zookeeper.connection.timeout.ms").kept("How long to try for the first ZooKeeper connection; by default the session timeout."),
+    int("zookeeper.max.in.flight.requests").or("10").at_least(1).kept("ZooKeeper requests sent before the first answer is awaited."),
+    boolean("zookeeper.set.acl").or("false").refused(&ZOOKEEPER_ACLS, "Whether znodes are created with access control lists."),
+    boolean("zookeeper.ssl.client.enable").or("false").refused(&ZOOKEEPER_TLS, "Whether ZooKeeper is reached over TLS."),
+    string("zookeeper.clientCnxnSocket").refused(&ZOOKEEPER_TLS, "Java class of ZooKeeper's client socket."),
+    string("zookeeper.ssl.keystore.location").refused(&ZOOKEEPER_TLS, "Key store file for TLS to ZooKeeper."),
+    password("zookeeper.ssl.keystore.password").refused(&ZOOKEEPER_TLS, "Password of the key store for TLS to ZooKeeper."),
+    string("zookeeper.ssl.keystore.type").refused(&ZOOKEEPER_TLS, "Format of the key store for TLS to ZooKeeper."),
+    string("zookeeper.ssl.truststore.location").refused(&ZOOKEEPER_TLS, "Trust store file for TLS to ZooKeeper."),
+    password("zookeeper.ssl.truststore.password").refused(&ZOOKEEPER_TLS, "Password of the trust store for TLS to ZooKeeper."),
+    string("zookeeper.ssl.truststore.type").refused(&ZOOKEEPER_TLS, "Format of the trust store for TLS to ZooKeeper."),
+    string("zookeeper.ssl.protocol").or("TLSv1.2").refused(&ZOOKEEPER_TLS, "TLS version spoken to ZooKeeper."),
+    list("zookeeper.ssl.enabled.protocols").refused(&ZOOKEEPER_TLS, "TLS versions allowed to ZooKeeper."),
+    list("zookeeper.ssl.cipher.suites").refused(&ZOOKEEPER_TLS, "TLS cipher suites allowed to ZooKeeper."),
+    string("zookeeper.ssl.endpoint.identification.algorithm").or("HTTPS").refused(&ZOOKEEPER_TLS, "How the name in ZooKeeper's certificate is checked."),
+    boolean("zookeeper.ssl.crl.enable").or("false").refused(&ZOOKEEPER_TLS, "Whether revocation lists are consulted for ZooKeeper's certificate."),
+    boolean("zookeeper.ssl.ocsp.enable").or("false").refused(&ZOOKEEPER_TLS, "Whether OCSP is consulted for ZooKeeper's certificate."),
+    string("inter.broker.protocol.version").or("3.9-IV0").protocol_version().refused(&PROTOCOL_VERSION, "Version of what brokers say to each other and write to ZooKeeper."),
+    string("log.message.format.version").or("3.0-IV1").protocol_version().accepted("Without effect since inter-broker protocol 3.0: records are always stored in format 2."),
+    boolean("zookeeper.metadata.migration.enable").or("false").refused(&KRAFT, "Whether the cluster is being moved from ZooKeeper to KRaft."),
+    int("zookeeper.metadata.migration.min.batch.size").or("200").at_least(1).internal().accepted("Batch size of a migration to KRaft, which never runs here."),
+    int("controller.socket.timeout.ms").or("30000").kept("How long the controller waits for a broker's answer."),
+    string("control.plane.listener.name").refused(&CONTROL_PLANE, "Name of a listener kept for the controller's requests."),
+    boolean("delete.topic.enable").or("true").kept("Whether topics may be deleted."),
+    boolean("auto.create.topics.enable").or("true").kept("Whether asking for an unknown topic creates it."),
+    class("create.topic.policy.class.name").refused(&JAVA_CLASS, "Java class that may refuse the creation of a topic."),
+    class("alter.config.policy.class.name").refused(&JAVA_CLASS, "Java class that may refuse a change of configuration."),
+    int("background.threads").or("10").at_least(1).cluster_wide().accepted("Size of a thread pool; background work runs on the async runtime here."),
+    int("request.timeout.ms").or("30000").kept("How long the broker waits for an answer to its own requests."),
+];

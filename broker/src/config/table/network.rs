@@ -1,0 +1,41 @@
+//! Listeners, connections and their limits.
+
+use crate::config::definition::{Definition, boolean, int, list, long, string};
+use crate::config::refusal::{CONNECTION_RATE, PLAINTEXT_ONLY};
+
+pub(super) const TABLE: &[Definition] = &[
+    string("listeners").or("PLAINTEXT://:9092").per_broker().kept("Addresses to listen on, as NAME://host:port separated by commas; an empty host means every interface."),
+    string("advertised.listeners").per_broker().kept("Addresses that clients and other brokers are told; by default those of listeners."),
+    string("listener.security.protocol.map").or("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT").per_broker().kept("Security protocol of each listener name. Only PLAINTEXT can be served."),
+    string("security.inter.broker.protocol").or("PLAINTEXT").one_of(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]).refused(&PLAINTEXT_ONLY, "Security protocol between brokers; excludes inter.broker.listener.name."),
+    string("inter.broker.listener.name").kept("Listener that brokers use to reach each other."),
+    string("early.start.listeners").accepted("Listeners opened before the authorizer is ready; there is no authorizer to wait for."),
+    int("num.network.threads").or("3").at_least(1).cluster_wide().accepted("Size of a thread pool; connections run on the async runtime here."),
+    int("num.io.threads").or("8").at_least(1).cluster_wide().accepted("Size of a thread pool; requests run on the async runtime here."),
+    int("queued.max.requests").or("500").at_least(1).accepted("Requests queued before reading stops. Here each connection has one request in work, so the queue cannot grow."),
+    long("queued.max.request.bytes").or("-1").accepted("Bytes of queued requests before reading stops; -1 means no limit. See queued.max.requests."),
+    int("socket.send.buffer.bytes").or("102400").kept("SO_SNDBUF of accepted connections; -1 leaves it to the system."),
+    int("socket.receive.buffer.bytes").or("102400").kept("SO_RCVBUF of accepted connections; -1 leaves it to the system."),
+    int("socket.request.max.bytes").or("104857600").at_least(1).kept("Longest request a client may send; a longer one closes its connection."),
+    int("socket.listen.backlog.size").or("50").at_least(1).kept("Connections the system holds until they are accepted."),
+    int("max.connections").or("2147483647").at_least(0).cluster_wide().kept("Connections this broker holds at a time."),
+    int("max.connections.per.ip").or("2147483647").at_least(0).cluster_wide().kept("Connections held at a time from one address."),
+    string("max.connections.per.ip.overrides").or("").cluster_wide().kept("Exceptions to max.connections.per.ip, as host:count separated by commas."),
+    int("max.connection.creation.rate").or("2147483647").at_least(0).cluster_wide().refused(&CONNECTION_RATE, "Connections accepted per second."),
+    long("connections.max.idle.ms").or("600000").kept("A connection silent for so long is closed."),
+    int("connection.failed.authentication.delay.ms").or("100").at_least(0).accepted("Delay before a failed authentication is answered; nothing authenticates on PLAINTEXT."),
+    long("socket.connection.setup.timeout.ms").or("10000").kept("How long a connection to another broker may take to open."),
+    long("socket.connection.setup.timeout.max.ms").or("30000").kept("Upper bound of the growing connection timeout."),
+    int("max.incremental.fetch.session.cache.slots").or("1000").at_least(0).kept("Incremental fetch sessions kept at a time (KIP-227)."),
+    int("fetch.max.bytes").or("57671680").at_least(1024).kept("Upper bound of the records in one fetch response."),
+    int("message.max.bytes").or("1048588").at_least(0).cluster_wide().kept("Largest batch of records accepted, after compression."),
+    int("max.request.partition.size.limit").or("2000").at_least(1).accepted("Partitions in a DescribeTopicPartitions response, which ZooKeeper clusters do not offer."),
+    int("telemetry.max.bytes").or("1048576").at_least(1).accepted("Size of a client's telemetry push, which ZooKeeper clusters do not offer."),
+    list("metric.reporters").or("").cluster_wide().accepted("Java classes that export metrics; none can be loaded here."),
+    list("kafka.metrics.reporters").or("").accepted("Java classes that export metrics of the old kind; none can be loaded here."),
+    int("kafka.metrics.polling.interval.secs").or("10").at_least(1).accepted("Polling interval of kafka.metrics.reporters."),
+    boolean("auto.include.jmx.reporter").or("true").accepted("Whether metrics are offered over JMX, which only a Java process has."),
+    int("metrics.num.samples").or("2").at_least(1).accepted("Samples kept per metric."),
+    string("metrics.recording.level").or("INFO").accepted("Which metrics are recorded."),
+    long("metrics.sample.window.ms").or("30000").at_least(1).accepted("Length of one metric sample."),
+];
