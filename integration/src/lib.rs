@@ -1,1 +1,11 @@
-//! A harness that runs real brokers, real ZooKeeper and real clients.
+//! A harness that runs real brokers, a real ZooKeeper and foreign clients as processes on loopback.
+//! It never uses the broker's code to judge the broker.
+
+pub mod apache;
+pub mod cluster;
+pub mod foreign;
+pub mod ports;
+pub mod process;
+pub mod python;
+pub mod wait;
+pub mod zookeeper;

@@ -1,0 +1,116 @@
+//! A real ZooKeeper as a process, from Debian's package.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::ports::free_port;
+use crate::process::Process;
+use crate::wait;
+
+/// One server on loopback with a folder of its own. Its port and data survive [`ZooKeeper::restart`].
+#[derive(Debug)]
+pub struct ZooKeeper {
+    port: u16,
+    process: Option<Process>,
+    folder: TempDir,
+}
+
+impl ZooKeeper {
+    /// A server with a tick of 500 ms (sessions from 1 to 10 s), answering requests when this returns.
+    pub fn start() -> ZooKeeper {
+        ZooKeeper::with_tick(500)
+    }
+
+    /// The same with another tick, in milliseconds; sessions last 2 to 20 ticks.
+    pub fn with_tick(tick_ms: u32) -> ZooKeeper {
+        let folder = TempDir::new().expect("a temporary folder can be made");
+        let port = free_port();
+        let settings = format!(
+            "tickTime={tick_ms}\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n\
+             admin.enableServer=false\n4lw.commands.whitelist=*\n",
+            folder.path().join("data").display()
+        );
+        fs::create_dir(folder.path().join("data")).expect("a folder can be made");
+        fs::write(folder.path().join("zoo.cfg"), settings).expect("a file can be written");
+        let logging = "log4j.rootLogger=WARN,C\nlog4j.appender.C=org.apache.log4j.ConsoleAppender\n\
+                       log4j.appender.C.layout=org.apache.log4j.PatternLayout\n\
+                       log4j.appender.C.layout.ConversionPattern=%d %p %m%n\n";
+        fs::write(folder.path().join("log4j.properties"), logging).expect("a file can be written");
+        let mut server = ZooKeeper { port, process: None, folder };
+        server.restart();
+        server
+    }
+
+    /// `host:port`.
+    pub fn connect_string(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// SIGKILL: connections break at once, sessions live on in the data.
+    pub fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Starts the server again on its port and data (ending it first if it runs); returns once it answers.
+    pub fn restart(&mut self) {
+        self.kill();
+        let mut command = Command::new("java");
+        command
+            .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+            .arg(format!("-Dlog4j.configuration=file:{}", self.file("log4j.properties").display()))
+            .args(["-cp", "/usr/share/java/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain"])
+            .arg(self.file("zoo.cfg"));
+        let mut process = Process::start(&mut command, &self.file("log"));
+        wait::until("ZooKeeper answers", Duration::from_secs(60), || {
+            if let Some(status) = process.exited() {
+                panic!(
+                    "ZooKeeper ended with {status} (is Debian's package `zookeeper` installed?):\n{}",
+                    process.output()
+                );
+            }
+            self.four_letters("srvr").filter(|answer| answer.contains("Mode:"))
+        });
+        self.process = Some(process);
+    }
+
+    /// SIGSTOP: connections stay, nothing is answered, no session expires.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// The answer to one of ZooKeeper's four-letter commands, such as `srvr` or `dump`.
+    pub fn four_letters(&self, command: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.write_all(command.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("the server runs").signal(signal);
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
