@@ -190,3 +190,6 @@ fn listen(address: SocketAddr, options: &ServerOptions) -> io::Result<TcpListene
     socket.listen(options.backlog.max(1))?;
     TcpListener::from_std(socket.into())
 }
+
+#[cfg(test)]
+mod tests;
