@@ -2,6 +2,7 @@
 //! and the ZooKeeper session. Brokers and controllers are clients of one another, so they
 //! depend on this crate too.
 
+pub mod connection;
 pub mod ids;
 pub mod record;
 pub mod wire;
