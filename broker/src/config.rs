@@ -73,6 +73,8 @@ pub struct NetworkConfig {
     pub receive_buffer_bytes: Option<usize>,
     /// Longest frame, its length prefix not counted.
     pub request_bytes_max: usize,
+    /// Bytes of all requests in memory at a time. `None`: not limited by the operator.
+    pub queued_request_bytes_max: Option<usize>,
     pub connections_max: usize,
     pub connections_per_ip_max: usize,
     /// Host name or address, and its own maximum.

@@ -2,6 +2,8 @@
 
 pub mod api;
 pub mod config;
+pub mod control_fence;
 pub mod fetch_session;
+pub mod metadata;
 pub mod partition;
 pub mod server;

@@ -50,14 +50,19 @@ pub(super) enum ListenerError {
 }
 
 impl SecurityProtocol {
+    const ALL: [SecurityProtocol; 4] = [
+        SecurityProtocol::Plaintext,
+        SecurityProtocol::Ssl,
+        SecurityProtocol::SaslPlaintext,
+        SecurityProtocol::SaslSsl,
+    ];
+
     pub fn parse(name: &str) -> Option<SecurityProtocol> {
-        let all = [
-            SecurityProtocol::Plaintext,
-            SecurityProtocol::Ssl,
-            SecurityProtocol::SaslPlaintext,
-            SecurityProtocol::SaslSsl,
-        ];
-        all.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(name))
+    }
+
+    pub fn of_id(id: i16) -> Option<SecurityProtocol> {
+        Self::ALL.into_iter().find(|protocol| protocol.id() == id)
     }
 
     pub fn name(self) -> &'static str {

@@ -115,6 +115,9 @@ impl Reader<'_> {
             send_buffer_bytes: usize::try_from(self.int("socket.send.buffer.bytes")).ok(),
             receive_buffer_bytes: usize::try_from(self.int("socket.receive.buffer.bytes")).ok(),
             request_bytes_max: self.count("socket.request.max.bytes"),
+            queued_request_bytes_max: usize::try_from(self.long("queued.max.request.bytes"))
+                .ok()
+                .filter(|&bytes| bytes > 0),
             connections_max: self.count("max.connections"),
             connections_per_ip_max: self.count("max.connections.per.ip"),
             connections_per_ip_overrides: self.connection_overrides(),

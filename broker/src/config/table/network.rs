@@ -13,7 +13,7 @@ pub(super) const TABLE: &[Definition] = &[
     int("num.network.threads").or("3").at_least(1).cluster_wide().accepted("Size of a thread pool; connections run on the async runtime here."),
     int("num.io.threads").or("8").at_least(1).cluster_wide().accepted("Size of a thread pool; requests run on the async runtime here."),
     int("queued.max.requests").or("500").at_least(1).accepted("Requests queued before reading stops. Here each connection has one request in work, so the queue cannot grow."),
-    long("queued.max.request.bytes").or("-1").accepted("Bytes of queued requests before reading stops; -1 means no limit. See queued.max.requests."),
+    long("queued.max.request.bytes").or("-1").kept("Bytes of queued requests before reading stops; -1 means no limit. See queued.max.requests."),
     int("socket.send.buffer.bytes").or("102400").kept("SO_SNDBUF of accepted connections; -1 leaves it to the system."),
     int("socket.receive.buffer.bytes").or("102400").kept("SO_RCVBUF of accepted connections; -1 leaves it to the system."),
     int("socket.request.max.bytes").or("104857600").at_least(1).kept("Longest request a client may send; a longer one closes its connection."),
