@@ -6,4 +6,5 @@ pub mod connection;
 pub mod ids;
 pub mod record;
 pub mod wire;
+pub mod zk;
 pub mod znode;
