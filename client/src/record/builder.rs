@@ -132,6 +132,11 @@ impl BatchBuilder {
         self.sink.buffered() + self.pending.len()
     }
 
+    /// Bytes of the batch that the codec has given out.
+    pub(super) fn compressed_size(&self) -> usize {
+        self.sink.buffered()
+    }
+
     /// Appends a record at the next offset.
     pub fn push(&mut self, record: &NewRecord<'_>) -> Result<(), BuildError> {
         self.push_at(self.next_offset(), record)

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, Read, Write};
 use thiserror::Error;
 
 use super::attributes::Codec;
-use super::{lz4, snappy};
+use super::{gzip, lz4, snappy};
 
 /// A limit for callers without one of their own: far above what honest producers reach with the
 /// default request size, far below what hurts.
@@ -91,7 +91,7 @@ pub struct Decompressor<'a> {
 
 enum Inner<'a> {
     Plain(&'a [u8]),
-    Gzip(Box<flate2::bufread::MultiGzDecoder<&'a [u8]>>),
+    Gzip(Box<gzip::Reader<'a>>),
     Snappy(snappy::Reader<'a>),
     Lz4(Box<lz4::Reader<'a>>),
     Zstd(zstd::stream::read::Decoder<'static, &'a [u8]>),
@@ -106,7 +106,7 @@ impl<'a> Decompressor<'a> {
     ) -> Result<Decompressor<'a>, CompressionError> {
         let inner = match codec {
             Codec::None => Inner::Plain(payload),
-            Codec::Gzip => Inner::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(payload))),
+            Codec::Gzip => Inner::Gzip(Box::new(gzip::Reader::new(payload))),
             Codec::Snappy => Inner::Snappy(snappy::Reader::new(payload)),
             Codec::Lz4 => {
                 let reader = lz4::reader(payload, magic).map_err(|source| corrupt(codec, source))?;

@@ -145,13 +145,15 @@ pub(super) fn append_time(header: &BatchHeader) -> Option<i64> {
     }
 }
 
-impl<'a> Records<'a> {
-    fn take(&mut self) -> Result<Record<'a>, RecordError> {
-        let size = varint::take_i32(&mut self.rest)?;
-        let body_len = usize::try_from(size).map_err(|_| RecordError::SizeMismatch { size })?;
-        let (mut body, rest) = self.rest.split_at_checked(body_len).ok_or(RecordError::Truncated)?;
-        self.rest = rest;
-
+impl<'a> Record<'a> {
+    /// Reads a record from its bytes after the size field, all of which it must take.
+    pub(super) fn parse(
+        mut body: &'a [u8],
+        size: i32,
+        base_offset: Offset,
+        base_timestamp: i64,
+        append_time: Option<i64>,
+    ) -> Result<Record<'a>, RecordError> {
         let (&attributes, after) = body.split_first().ok_or(RecordError::SizeMismatch { size })?;
         body = after;
         // Inside a record, whatever ends early shows that its size is wrong.
@@ -165,14 +167,24 @@ impl<'a> Records<'a> {
         let value = take_bytes(&mut body).map_err(|_| RecordError::SizeMismatch { size })?;
         let header_count = varint::take_i32(&mut body).map_err(within)?;
         Ok(Record {
-            offset: self.base_offset + i64::from(offset_delta),
-            timestamp: self.append_time.unwrap_or(self.base_timestamp.wrapping_add(timestamp_delta)),
+            offset: base_offset + i64::from(offset_delta),
+            timestamp: append_time.unwrap_or(base_timestamp.wrapping_add(timestamp_delta)),
             attributes: attributes.cast_signed(),
             offset_delta,
             key,
             value,
             headers: Headers::checked(header_count, body, size)?,
         })
+    }
+}
+
+impl<'a> Records<'a> {
+    fn take(&mut self) -> Result<Record<'a>, RecordError> {
+        let size = varint::take_i32(&mut self.rest)?;
+        let body_len = usize::try_from(size).map_err(|_| RecordError::SizeMismatch { size })?;
+        let (body, rest) = self.rest.split_at_checked(body_len).ok_or(RecordError::Truncated)?;
+        self.rest = rest;
+        Record::parse(body, size, self.base_offset, self.base_timestamp, self.append_time)
     }
 
     fn end(&self) -> Option<RecordError> {
