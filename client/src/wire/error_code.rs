@@ -740,3 +740,33 @@ impl std::fmt::Display for ErrorCode {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_comes_back_and_others_are_unknown_errors() {
+        for error in ErrorCode::ALL {
+            assert_eq!(ErrorCode::from_code(error.code()), *error);
+        }
+        assert_eq!(ErrorCode::ALL.len(), 129);
+        for unknown in [-2, 128, i16::MIN, i16::MAX] {
+            assert_eq!(ErrorCode::from_code(unknown), ErrorCode::UnknownServerError);
+        }
+    }
+
+    #[test]
+    fn texts_are_kafkas() {
+        let error = ErrorCode::NotLeaderOrFollower;
+        assert_eq!((error.code(), error.name()), (6, "NOT_LEADER_OR_FOLLOWER"));
+        assert_eq!(
+            error.message(),
+            "For requests intended only for the leader, this error indicates that the broker is not the current \
+             leader. For requests intended for any replica, this error indicates that the broker is not a replica \
+             of the topic partition."
+        );
+        assert!(error.is_retriable());
+        assert!(!ErrorCode::InvalidTopicException.is_retriable());
+    }
+}

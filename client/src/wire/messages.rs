@@ -28,3 +28,66 @@ mod prelude {
 use prelude::*;
 
 include!(concat!(env!("OUT_DIR"), "/messages.rs"));
+
+#[cfg(test)]
+mod tests {
+    use super::fetch_request::ReplicaState;
+    use super::*;
+    use crate::wire::{decode_exact, encode_to_bytes};
+
+    #[test]
+    fn defaults_are_kafkas() {
+        let fetch = FetchRequest::default();
+        assert_eq!((fetch.replica_id, fetch.max_bytes, fetch.session_epoch), (-1, i32::MAX, -1));
+        assert_eq!((fetch.cluster_id, fetch.rack_id), (None, Str::new()));
+        // Nullable, but empty unless said otherwise: null topics would ask for all of them.
+        assert_eq!(MetadataRequest::default().topics, Some(Vec::new()));
+        assert!(MetadataRequest::default().allow_auto_topic_creation);
+    }
+
+    #[test]
+    fn a_field_that_the_version_lacks_is_dropped_if_ignorable_and_refused_otherwise() {
+        let ignorable = FetchRequest { max_bytes: 5, rack_id: Str::from_static("r"), ..Default::default() };
+        let bytes = encode_to_bytes(&ignorable, 2).unwrap();
+        assert_eq!(bytes, encode_to_bytes(&FetchRequest::default(), 2).unwrap());
+
+        let state = ReplicaState { replica_id: 3, replica_epoch: 4 };
+        let needed = FetchRequest { replica_state: state, ..Default::default() };
+        let read = decode_exact::<FetchRequest>(encode_to_bytes(&needed, 15).unwrap(), 15);
+        assert_eq!(read.unwrap(), needed);
+        let refused = encode_to_bytes(&needed, 14).unwrap_err().to_string();
+        assert_eq!(refused, "FetchRequest.replica_state is set, but version 14 has no such field");
+    }
+
+    #[test]
+    fn null_is_refused_where_the_version_has_none() {
+        let all_topics = MetadataRequest { topics: None, ..Default::default() };
+        let read = decode_exact::<MetadataRequest>(encode_to_bytes(&all_topics, 1).unwrap(), 1);
+        assert_eq!(read.unwrap(), all_topics);
+        let refused = encode_to_bytes(&all_topics, 0).unwrap_err().to_string();
+        assert_eq!(refused, "MetadataRequest.topics is null, which version 0 does not allow");
+        let null = Bytes::from_static(b"\xff\xff\xff\xff");
+        assert_eq!(decode_exact::<MetadataRequest>(null, 0), Err(DecodeError::Null { at: 0 }));
+    }
+
+    #[test]
+    fn versions_without_definition_are_refused_both_ways() {
+        for version in [-1, 18] {
+            let read = decode_exact::<FetchRequest>(Bytes::new(), version);
+            assert_eq!(read, Err(DecodeError::UnsupportedVersion { message: "FetchRequest", version }));
+            let written = encode_to_bytes(&FetchRequest::default(), version);
+            assert!(matches!(written, Err(EncodeError::UnsupportedVersion { .. })), "{written:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_left_over_are_an_error_only_where_asked_for() {
+        let bytes = Bytes::from_static(b"\x00\x00\x00\x00\x2a");
+        assert_eq!(
+            decode_exact::<MetadataRequest>(bytes.clone(), 0),
+            Err(DecodeError::TrailingBytes { left: 1 })
+        );
+        let request = RequestBody::decode(ApiKey::Metadata, 0, &mut Reader::new(bytes)).unwrap();
+        assert_eq!(request.key(), ApiKey::Metadata);
+    }
+}

@@ -15,18 +15,12 @@ pub enum DecodeError {
     Truncated { at: usize, needed: usize, left: usize },
     #[error("byte {at}: {count} array elements announced, but only {left} bytes follow")]
     TooManyElements { at: usize, count: usize, left: usize },
-    #[error("byte {at}: {length} is not a length")]
-    InvalidLength { at: usize, length: i64 },
+    #[error("byte {at}: a string of {length} bytes; strings have at most 32767")]
+    StringTooLong { at: usize, length: usize },
     #[error("byte {at}: null, which this version does not allow here")]
     Null { at: usize },
-    #[error("byte {at}: the string is not UTF-8")]
-    InvalidUtf8 { at: usize },
-    #[error("byte {at}: a variable-length number of more than 32 bits")]
+    #[error("byte {at}: a variable-length number of more than five bytes")]
     InvalidVarint { at: usize },
-    #[error("byte {at}: tagged field {tag} after tagged field {previous}; tags must rise")]
-    TagOrder { at: usize, tag: u32, previous: u32 },
-    #[error("byte {at}: tagged field {tag} was announced with {size} bytes, but takes {used}")]
-    TagSize { at: usize, tag: u32, size: usize, used: usize },
     #[error("{left} bytes are left over after the message")]
     TrailingBytes { left: usize },
 }
@@ -36,6 +30,9 @@ pub enum DecodeError {
 /// The frame may come from anyone, so nothing here panics, and no memory is reserved for what the frame
 /// only announces: a count of elements is first compared with the bytes that are left (each element of
 /// every message takes at least one), and an array starts with at most [`FIRST_RESERVATION`] bytes.
+///
+/// What Kafka 3.9 lets pass, passes: any negative length is null, a boolean is any byte but 0, tagged fields
+/// may come in any order and twice (the last one counts), the announced size of a known one is not looked at.
 #[derive(Debug, Clone)]
 pub struct Reader {
     frame: Bytes,
@@ -91,10 +88,7 @@ impl Reader {
         let mut value = 0u32;
         for shift in [0, 7, 14, 21, 28] {
             let [byte] = self.array_of()?;
-            // The fifth byte carries the top four bits and ends the number.
-            if shift == 28 && byte > 0x0f {
-                return Err(DecodeError::InvalidVarint { at });
-            }
+            // Of a fifth byte the lowest four bits count.
             value |= u32::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(value);
@@ -110,14 +104,18 @@ impl Reader {
 
     pub fn nullable_string(&mut self, flexible: bool, nullable: bool) -> Result<Option<Str>, DecodeError> {
         let at = self.at;
-        let length = if flexible { self.compact_length()? } else { i64::from(self.i16()?) };
+        let length = if flexible { self.compact_length()? } else { i32::from(self.i16()?) };
         let Some(length) = length_or_null(at, length, nullable)? else { return Ok(None) };
         if length > MAX_STRING {
-            return Err(DecodeError::InvalidLength { at, length: length as i64 });
+            return Err(DecodeError::StringTooLong { at, length });
         }
-        let at = self.at;
-        let bytes = self.take(length)?;
-        Str::try_from(bytes).map(Some).map_err(|_| DecodeError::InvalidUtf8 { at })
+        let start = self.at;
+        if let Ok(text) = Str::try_from(self.take(length)?) {
+            return Ok(Some(text));
+        }
+        // As in Java, what is not UTF-8 becomes U+FFFD: no reason to refuse a client with an odd client id.
+        let bytes = self.frame.slice(start..self.at);
+        Ok(Some(Str::from(String::from_utf8_lossy(&bytes).into_owned())))
     }
 
     pub fn bytes(&mut self, flexible: bool) -> Result<Bytes, DecodeError> {
@@ -127,7 +125,7 @@ impl Reader {
 
     pub fn nullable_bytes(&mut self, flexible: bool, nullable: bool) -> Result<Option<Bytes>, DecodeError> {
         let at = self.at;
-        let length = if flexible { self.compact_length()? } else { i64::from(self.i32()?) };
+        let length = if flexible { self.compact_length()? } else { self.i32()? };
         match length_or_null(at, length, nullable)? {
             None => Ok(None),
             Some(length) => self.take(length).map(Some),
@@ -206,25 +204,12 @@ impl Reader {
         &mut self,
         mut known: impl FnMut(&mut Reader, u32) -> Result<bool, DecodeError>,
     ) -> Result<(), DecodeError> {
-        let mut previous = None;
         for _ in 0..self.uvarint()? {
-            let at = self.at;
             let tag = self.uvarint()?;
-            if let Some(previous) = previous
-                && tag <= previous
-            {
-                return Err(DecodeError::TagOrder { at, tag, previous });
-            }
-            previous = Some(tag);
             let size = self.uvarint()? as usize;
-            self.need(size)?;
-            let start = self.at;
             if !known(self, tag)? {
-                self.at = start + size;
-            }
-            let used = self.at - start;
-            if used != size {
-                return Err(DecodeError::TagSize { at, tag, size, used });
+                self.need(size)?;
+                self.at += size;
             }
         }
         Ok(())
@@ -244,8 +229,9 @@ impl Reader {
         let mut elements = Vec::with_capacity(count.min(first));
         while elements.len() < count {
             if elements.len() == elements.capacity() {
-                // Doubles, but never beyond the count: small elements would else cost twice their size.
-                elements.reserve_exact((count - elements.len()).min(elements.len().max(1)));
+                // Doubles, but never beyond what is announced and what the bytes left could hold.
+                let more = (count - elements.len()).min(self.remaining());
+                elements.reserve_exact(more.min(elements.len().max(1)));
             }
             elements.push(read(self)?);
         }
@@ -255,7 +241,7 @@ impl Reader {
     /// An array's count of elements, checked against the bytes that are left.
     fn count(&mut self, flexible: bool, nullable: bool) -> Result<Option<usize>, DecodeError> {
         let at = self.at;
-        let count = if flexible { self.compact_length()? } else { i64::from(self.i32()?) };
+        let count = if flexible { self.compact_length()? } else { self.i32()? };
         let Some(count) = length_or_null(at, count, nullable)? else { return Ok(None) };
         let left = self.remaining();
         if count > left {
@@ -265,8 +251,8 @@ impl Reader {
     }
 
     /// Compact lengths are stored plus one, 0 is null: −1 here.
-    fn compact_length(&mut self) -> Result<i64, DecodeError> {
-        Ok(i64::from(self.uvarint()?) - 1)
+    fn compact_length(&mut self) -> Result<i32, DecodeError> {
+        Ok((self.uvarint()? as i32).wrapping_sub(1))
     }
 
     fn array_of<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
@@ -295,12 +281,98 @@ impl Reader {
     }
 }
 
-fn length_or_null(at: usize, length: i64, nullable: bool) -> Result<Option<usize>, DecodeError> {
-    match length {
-        -1 if nullable => Ok(None),
-        -1 => Err(DecodeError::Null { at }),
-        // Fits: at most 32 bits.
-        0.. => Ok(Some(length as usize)),
-        _ => Err(DecodeError::InvalidLength { at, length }),
+fn length_or_null(at: usize, length: i32, nullable: bool) -> Result<Option<usize>, DecodeError> {
+    match usize::try_from(length) {
+        Ok(length) => Ok(Some(length)),
+        Err(_) if nullable => Ok(None),
+        Err(_) => Err(DecodeError::Null { at }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(bytes: &'static [u8]) -> Reader {
+        Reader::new(Bytes::from_static(bytes))
+    }
+
+    #[test]
+    fn a_string_is_a_slice_of_the_frame() {
+        let frame = Bytes::from_static(b"\x00\x02hi");
+        let text = Reader::new(frame.clone()).string(false).unwrap();
+        assert_eq!(text, "hi");
+        assert_eq!(text.as_bytes().as_ptr(), frame[2..].as_ptr());
+    }
+
+    #[test]
+    fn what_is_not_utf8_becomes_a_replacement_character() {
+        assert_eq!(reader(b"\x00\x03Z\xfcr").string(false).unwrap(), "Z\u{fffd}r");
+    }
+
+    #[test]
+    fn negative_lengths_are_null() {
+        for length in [b"\xff\xff", b"\xff\xfe", b"\x80\x00"] {
+            assert_eq!(reader(length).nullable_string(false, true), Ok(None));
+            assert_eq!(reader(length).string(false), Err(DecodeError::Null { at: 0 }));
+        }
+        assert_eq!(reader(b"\x00").nullable_bytes(true, true), Ok(None));
+        assert_eq!(reader(b"\x00").bytes(true), Err(DecodeError::Null { at: 0 }));
+        assert_eq!(reader(b"\xff\xff\xff\xff").i32s(false), Err(DecodeError::Null { at: 0 }));
+    }
+
+    #[test]
+    fn lengths_beyond_the_frame_are_refused() {
+        let truncated = |at, needed, left| DecodeError::Truncated { at, needed, left };
+        assert_eq!(reader(b"\x00\x03hi").string(false), Err(truncated(2, 3, 2)));
+        assert_eq!(reader(b"\x7f\xff\xff\xff\x00").bytes(false), Err(truncated(4, i32::MAX as usize, 1)));
+        assert_eq!(reader(b"\x00\x00").i32(), Err(truncated(0, 4, 2)));
+        assert_eq!(reader(b"\x80\x80").uvarint(), Err(truncated(2, 1, 0)));
+        // One tagged field, tag 5, of 9 bytes.
+        assert_eq!(reader(b"\x01\x05\x09\x00").skip_tagged_fields(), Err(truncated(3, 9, 1)));
+    }
+
+    #[test]
+    fn counts_beyond_the_frame_are_refused_before_anything_is_read() {
+        let refused = |at, count, left| DecodeError::TooManyElements { at, count, left };
+        assert_eq!(reader(b"\x00\x00\x00\x05abcd").i32s(false), Err(refused(0, 5, 4)));
+        let many = i32::MAX as usize;
+        assert_eq!(reader(b"\x7f\xff\xff\xff").strings(false), Err(refused(0, many, 0)));
+        assert_eq!(reader(b"\x80\x80\x80\x80\x08").strings(true), Err(refused(0, many, 0)));
+    }
+
+    #[test]
+    fn reads_variable_length_numbers_of_up_to_five_bytes() {
+        assert_eq!(reader(b"\x00").uvarint(), Ok(0));
+        assert_eq!(reader(b"\x7f").uvarint(), Ok(127));
+        assert_eq!(reader(b"\x80\x01").uvarint(), Ok(128));
+        assert_eq!(reader(b"\xff\xff\xff\xff\x0f").uvarint(), Ok(u32::MAX));
+        // Bits that do not fit are dropped, as Kafka does.
+        assert_eq!(reader(b"\x80\x80\x80\x80\x10").uvarint(), Ok(0));
+        let long = reader(b"\x80\x80\x80\x80\x80\x01").uvarint();
+        assert_eq!(long, Err(DecodeError::InvalidVarint { at: 0 }));
+    }
+
+    #[test]
+    fn tagged_fields_may_come_in_any_order_and_unknown_ones_are_skipped() {
+        // Tag 7: two bytes, tag 2: one, tag 2 again, then a byte that is no longer theirs.
+        let mut reader = reader(b"\x03\x07\x02xx\x02\x01a\x02\x01b\x2a");
+        let mut seen = Vec::new();
+        let read = reader.tagged_fields(|r, tag| {
+            if tag == 2 {
+                seen.push(r.i8()?);
+            }
+            Ok(tag == 2)
+        });
+        assert_eq!((read, seen), (Ok(()), vec![b'a' as i8, b'b' as i8]));
+        assert_eq!(reader.i8(), Ok(42));
+    }
+
+    #[test]
+    fn a_long_string_is_refused_even_where_its_prefix_could_say_it() {
+        let mut frame = vec![0x81, 0x80, 0x02];
+        frame.resize(40_000, b'x');
+        let read = Reader::new(frame).string(true);
+        assert_eq!(read, Err(DecodeError::StringTooLong { at: 0, length: 32768 }));
     }
 }

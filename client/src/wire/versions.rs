@@ -91,3 +91,20 @@ pub fn max_request_bytes(key: ApiKey) -> Option<usize> {
         _ => Some(MIB),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_claimed_is_defined_and_in_order() {
+        let keys: Vec<_> = claimed().iter().map(|c| c.key).collect();
+        assert!(keys.is_sorted());
+        for Claimed { key, min, max } in claimed() {
+            assert!(key.min_version() <= *min && min <= max && *max <= key.max_version(), "{key}");
+        }
+        assert!(is_claimed(ApiKey::Fetch, 17));
+        assert!(!is_claimed(ApiKey::Fetch, 18));
+        assert_eq!(claimed_versions(ApiKey::Envelope), None);
+    }
+}

@@ -373,3 +373,90 @@ fn uvarint_bytes(mut value: u32) -> ([u8; 5], usize) {
     }
     (bytes, len)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn bytes(write: impl FnOnce(&mut Writer)) -> Bytes {
+        let mut writer = Writer::new();
+        write(&mut writer);
+        writer.finish().into_bytes().unwrap()
+    }
+
+    #[test]
+    fn writes_variable_length_numbers() {
+        for (number, expected) in [
+            (0, &b"\x00"[..]),
+            (127, b"\x7f"),
+            (128, b"\x80\x01"),
+            (16_383, b"\xff\x7f"),
+            (16_384, b"\x80\x80\x01"),
+            (u32::MAX, b"\xff\xff\xff\xff\x0f"),
+        ] {
+            assert_eq!(bytes(|w| w.uvarint(number)), expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_tagged_field_is_preceded_by_its_size_however_long() {
+        let value = "x".repeat(300);
+        let written = bytes(|w| w.tagged_field(4, |w| w.string(true, &value)).unwrap());
+        // Tag, size 302, compact length 301.
+        assert_eq!(written, [b"\x04\xae\x02\xad\x02", value.as_bytes()].concat());
+    }
+
+    #[test]
+    fn strings_longer_than_the_protocol_allows_are_refused() {
+        let long = "x".repeat(32_768);
+        for flexible in [false, true] {
+            let refused = Writer::new().string(flexible, &long);
+            assert!(
+                matches!(refused, Err(EncodeError::TooLong { length: 32_768, max: 32_767 })),
+                "{refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn large_records_stay_where_they_are_and_small_ones_are_copied() {
+        let large = Bytes::from(vec![7; COPIED_RECORDS + 1]);
+        let small = Bytes::from(vec![8; COPIED_RECORDS]);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let slice = FileSlice { file: Arc::new(file), position: 2, len: 3 };
+
+        let mut writer = Writer::new();
+        writer.i8(1);
+        writer.nullable_records(false, Some(&Records::Memory(small.clone()))).unwrap();
+        writer.nullable_records(true, Some(&Records::Memory(large.clone()))).unwrap();
+        writer.nullable_records(false, Some(&Records::File(slice.clone()))).unwrap();
+        writer.nullable_records(false, Some(&Records::File(FileSlice { len: 0, ..slice.clone() }))).unwrap();
+        writer.nullable_records(false, None).unwrap();
+        let written = writer.len();
+        let encoded = writer.finish();
+
+        let kinds: Vec<_> = encoded.segments.iter().map(|s| matches!(s, Segment::File(_))).collect();
+        assert_eq!(kinds, [false, false, false, true, false]);
+        let Segment::Bytes(beside) = &encoded.segments[1] else { panic!("no bytes") };
+        assert!(std::ptr::eq(&beside[..], &large[..]));
+
+        let len = encoded.len;
+        let all = encoded.into_bytes().unwrap();
+        assert_eq!((len, written), (all.len(), all.len()));
+        let expected = [
+            &b"\x01\x00\x00\x10\x00"[..],
+            &small,
+            b"\x82\x20",
+            &large,
+            b"\x00\x00\x00\x03",
+            b"234",
+            b"\x00\x00\x00\x00",
+            b"\xff\xff\xff\xff",
+        ];
+        assert_eq!(all, expected.concat());
+    }
+}
