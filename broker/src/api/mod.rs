@@ -6,12 +6,18 @@
 //! claimed, or asked for no answer and failed (Produce with acks 0).
 
 mod api_versions;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use client::wire::messages::ApiVersionsRequest;
 use client::wire::{ApiKey, Encoded, Message, Reader, Str, frame, versions};
+
+use crate::config::Config;
+use crate::fetch_session::FetchSessions;
+use crate::metadata::MetadataCache;
 
 /// One request, its body not yet decoded.
 #[derive(Debug)]
@@ -40,7 +46,11 @@ pub enum Reply {
 
 /// What the APIs need of the broker.
 #[derive(Debug)]
-pub struct Context {}
+pub struct Context {
+    pub config: Arc<Config>,
+    pub metadata: Arc<MetadataCache>,
+    pub fetch_sessions: FetchSessions,
+}
 
 /// Answers a request.
 pub async fn dispatch(context: Arc<Context>, mut request: Request) -> Reply {

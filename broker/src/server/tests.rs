@@ -13,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::api::{Context, dispatch};
+use crate::api::dispatch;
+use crate::api::testing::context;
 
 /// Short enough for a test, long enough for a loaded machine to answer within.
 const SHORT: Duration = Duration::from_millis(300);
@@ -27,7 +28,7 @@ fn start(options: ServerOptions, answer: Arc<Answer>) -> (SocketAddr, Server) {
 }
 
 fn real() -> Arc<Answer> {
-    let context = Arc::new(Context {});
+    let context = Arc::new(context());
     Arc::new(move |request| dispatch(Arc::clone(&context), request).boxed())
 }
 
@@ -319,7 +320,7 @@ async fn a_panic_closes_only_its_own_connection() {
     let answer: Arc<Answer> = Arc::new(|request| {
         async move {
             assert_ne!(request.correlation_id, 1, "on purpose");
-            dispatch(Arc::new(Context {}), request).await
+            dispatch(Arc::new(context()), request).await
         }
         .boxed()
     });
