@@ -4,6 +4,7 @@ pub mod api;
 pub mod config;
 pub mod control_fence;
 pub mod fetch_session;
+pub mod log;
 pub mod metadata;
 pub mod partition;
 pub mod server;

@@ -1,0 +1,425 @@
+//! A disk in memory that can be full, fail, and forget what was never synced.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{DirEntry, Space, Stat};
+
+/// What a simulated disk refuses to do, for every path that contains the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Reads fail with EIO.
+    Read(String),
+    /// Writes, resizes, creations and renames fail with EIO.
+    Write(String),
+    /// Syncs of files and directories fail with EIO.
+    Sync(String),
+}
+
+/// A disk in memory; clones are the same disk.
+///
+/// Each file has the bytes a reader sees and the bytes a crash would leave. Names are durable once their
+/// directory is synced; directories themselves always are.
+#[derive(Clone, Debug, Default)]
+pub struct SimulatedDisk {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    files: BTreeMap<PathBuf, SimulatedFile>,
+    durable_files: BTreeMap<PathBuf, SimulatedFile>,
+    dirs: BTreeSet<PathBuf>,
+    locks: BTreeSet<PathBuf>,
+    faults: Vec<Fault>,
+    /// Bytes that may still be written; `None` is no limit.
+    room: Option<u64>,
+    now_ms: i64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct SimulatedFile {
+    path: Arc<Path>,
+    disk: Arc<Mutex<State>>,
+    content: Arc<Mutex<Content>>,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    current: Sparse,
+    synced: Sparse,
+    modified_ms: i64,
+}
+
+/// Bytes followed by zeros up to `len`: preallocated index files cost nothing.
+#[derive(Clone, Debug, Default)]
+struct Sparse {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl SimulatedDisk {
+    pub fn new() -> SimulatedDisk {
+        SimulatedDisk::default()
+    }
+
+    /// Sets the time files written from now on were modified at.
+    pub fn set_now(&self, now_ms: i64) {
+        self.lock_state().now_ms = now_ms;
+    }
+
+    /// How many more bytes can be written before ENOSPC; `None` for no limit.
+    pub fn set_room(&self, bytes: Option<u64>) {
+        self.lock_state().room = bytes;
+    }
+
+    /// Makes the disk fail from now on.
+    pub fn inject(&self, fault: Fault) {
+        self.lock_state().faults.push(fault);
+    }
+
+    /// Ends all injected faults.
+    pub fn heal(&self) {
+        self.lock_state().faults.clear();
+    }
+
+    /// Power loss: files and names are back at what was last synced, locks are gone. Of the bytes appended
+    /// to a file since its last sync, `keep(path, appended)` says how many reached the disk all the same;
+    /// a name that was never synced survives if `keep` keeps any of its bytes.
+    pub fn crash(&self, mut keep: impl FnMut(&Path, usize) -> usize) {
+        let mut state = self.lock_state();
+        let mut survivors = BTreeMap::new();
+        let names: BTreeSet<PathBuf> =
+            state.files.keys().chain(state.durable_files.keys()).cloned().collect();
+        for path in names {
+            let durable = state.durable_files.get(&path);
+            let Some(file) = durable.or_else(|| state.files.get(&path)) else { continue };
+            let kept = file.crashed(|appended| keep(&path, appended));
+            if durable.is_some() || kept > 0 {
+                survivors.insert(path, file.clone());
+            }
+        }
+        state.durable_files = survivors.clone();
+        state.files = survivors;
+        state.locks.clear();
+    }
+
+    /// Changes the bytes of a file behind the broker's back.
+    pub fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let state = self.lock_state();
+        if let Some(file) = state.files.get(path) {
+            let mut content = file.lock_content();
+            content.current.make_dense();
+            change(&mut content.current.bytes);
+            content.current.len = content.current.bytes.len();
+            content.synced = content.current.clone();
+        }
+    }
+
+    pub(super) fn space(&self) -> Space {
+        let room = self.lock_state().room.unwrap_or(1 << 40);
+        Space { total: 1 << 40, usable: room }
+    }
+
+    pub(super) fn open(&self, path: &Path) -> io::Result<SimulatedFile> {
+        let state = self.lock_state();
+        state.check_read(path)?;
+        state.files.get(path).cloned().ok_or_else(not_found)
+    }
+
+    pub(super) fn open_or_create(&self, path: &Path) -> io::Result<SimulatedFile> {
+        let mut state = self.lock_state();
+        if let Some(file) = state.files.get(path) {
+            return Ok(file.clone());
+        }
+        state.check_write(path)?;
+        if !path.parent().is_some_and(|parent| state.dirs.contains(parent)) {
+            return Err(not_found());
+        }
+        let content = Content { modified_ms: state.now_ms, ..Content::default() };
+        let file = SimulatedFile {
+            path: path.into(),
+            disk: Arc::clone(&self.state),
+            content: Arc::new(Mutex::new(content)),
+        };
+        state.files.insert(path.to_path_buf(), file.clone());
+        Ok(file)
+    }
+
+    pub(super) fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let state = self.lock_state();
+        state.check_read(path)?;
+        if state.dirs.contains(path) {
+            return Ok(Stat { len: 0, modified_ms: 0, is_dir: true });
+        }
+        let file = state.files.get(path).ok_or_else(not_found)?;
+        let content = file.lock_content();
+        Ok(Stat { len: content.current.len as u64, modified_ms: content.modified_ms, is_dir: false })
+    }
+
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock_state();
+        state.check_write(from)?;
+        if state.dirs.contains(from) {
+            let moved = |path: &PathBuf| path.strip_prefix(from).ok().map(|rest| to.join(rest));
+            state.dirs = state.dirs.iter().map(|d| moved(d).unwrap_or_else(|| d.clone())).collect();
+            state.files = rekeyed(&state.files, moved);
+            state.durable_files = rekeyed(&state.durable_files, moved);
+            return Ok(());
+        }
+        let file = state.files.remove(from).ok_or_else(not_found)?;
+        state.files.insert(to.to_path_buf(), file);
+        Ok(())
+    }
+
+    pub(super) fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock_state();
+        state.check_write(path)?;
+        state.files.remove(path).map(drop).ok_or_else(not_found)
+    }
+
+    pub(super) fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock_state();
+        state.check_write(path)?;
+        if !state.dirs.contains(path) {
+            return Err(not_found());
+        }
+        state.dirs.retain(|dir| !dir.starts_with(path));
+        state.files.retain(|file, _| !file.starts_with(path));
+        state.durable_files.retain(|file, _| !file.starts_with(path));
+        Ok(())
+    }
+
+    pub(super) fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock_state();
+        state.check_write(path)?;
+        state.dirs.extend(path.ancestors().map(Path::to_path_buf));
+        Ok(())
+    }
+
+    pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock_state();
+        state.check_sync(path)?;
+        let inside = |file: &Path| file.parent() == Some(path);
+        let live: Vec<_> = state.files.iter().filter(|(file, _)| inside(file)).map(cloned_pair).collect();
+        state.durable_files.retain(|file, _| !inside(file));
+        state.durable_files.extend(live);
+        Ok(())
+    }
+
+    pub(super) fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let state = self.lock_state();
+        state.check_read(path)?;
+        if !state.dirs.contains(path) {
+            return Err(not_found());
+        }
+        let entry = |child: &PathBuf, is_dir: bool| {
+            let name = child.file_name().filter(|_| child.parent() == Some(path))?;
+            Some(DirEntry { name: name.to_string_lossy().into_owned(), is_dir })
+        };
+        let dirs = state.dirs.iter().filter_map(|dir| entry(dir, true));
+        Ok(dirs.chain(state.files.keys().filter_map(|file| entry(file, false))).collect())
+    }
+
+    pub(super) fn lock(&self, path: &Path) -> io::Result<bool> {
+        self.open_or_create(path)?;
+        Ok(self.lock_state().locks.insert(path.to_path_buf()))
+    }
+
+    pub(super) fn unlock(&self, path: &Path) {
+        self.lock_state().locks.remove(path);
+    }
+
+    fn lock_state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn check_read(&self, path: &Path) -> io::Result<()> {
+        self.check(path, |fault| if let Fault::Read(text) = fault { Some(text) } else { None })
+    }
+
+    fn check_write(&self, path: &Path) -> io::Result<()> {
+        self.check(path, |fault| if let Fault::Write(text) = fault { Some(text) } else { None })
+    }
+
+    fn check_sync(&self, path: &Path) -> io::Result<()> {
+        self.check(path, |fault| if let Fault::Sync(text) = fault { Some(text) } else { None })
+    }
+
+    fn check(&self, path: &Path, text_of: impl Fn(&Fault) -> Option<&String>) -> io::Result<()> {
+        let path = path.to_string_lossy();
+        let fails = self.faults.iter().filter_map(text_of).any(|text| path.contains(text.as_str()));
+        if fails { Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())) } else { Ok(()) }
+    }
+
+    /// Takes room for up to `wanted` bytes; what is missing is the caller's ENOSPC.
+    fn take_room(&mut self, wanted: usize) -> usize {
+        match &mut self.room {
+            None => wanted,
+            Some(room) => {
+                let taken = wanted.min(usize::try_from(*room).unwrap_or(usize::MAX));
+                *room -= taken as u64;
+                taken
+            }
+        }
+    }
+}
+
+impl SimulatedFile {
+    pub(super) fn len(&self) -> u64 {
+        self.lock_content().current.len as u64
+    }
+
+    /// A full disk takes the part of the bytes that it has room for, as a real one does.
+    pub(super) fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        let (room, now_ms) = {
+            let mut state = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+            state.check_write(&self.path)?;
+            (state.take_room(bytes.len()), state.now_ms)
+        };
+        let mut content = self.lock_content();
+        let fits = bytes.get(..room).unwrap_or(bytes);
+        content.current.write_at(usize::try_from(position).map_err(io::Error::other)?, fits);
+        content.modified_ms = now_ms;
+        if fits.len() < bytes.len() {
+            return Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn read_exact_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner).check_read(&self.path)?;
+        let position = usize::try_from(position).map_err(io::Error::other)?;
+        self.lock_content().current.read_exact_at(position, buffer)
+    }
+
+    pub(super) fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner).check_write(&self.path)?;
+        let len = usize::try_from(len).map_err(io::Error::other)?;
+        let mut content = self.lock_content();
+        content.current.bytes.truncate(len);
+        content.current.len = len;
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner).check_sync(&self.path)?;
+        let mut content = self.lock_content();
+        content.synced = content.current.clone();
+        Ok(())
+    }
+
+    /// Forgets what was not synced, but for as many appended bytes as `keep` says; returns how many bytes are left.
+    fn crashed(&self, keep: impl FnOnce(usize) -> usize) -> usize {
+        let mut content = self.lock_content();
+        let synced = content.synced.len;
+        let appended = content.current.len.saturating_sub(synced);
+        let kept = keep(appended).min(appended);
+        let mut after = content.synced.clone();
+        let mut tail = vec![0; kept];
+        if content.current.read_exact_at(synced, &mut tail).is_ok() {
+            after.write_at(synced, &tail);
+        }
+        content.current = after.clone();
+        content.synced = after;
+        content.current.len
+    }
+
+    fn lock_content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sparse {
+    fn make_dense(&mut self) {
+        self.bytes.resize(self.len, 0);
+    }
+
+    fn write_at(&mut self, position: usize, bytes: &[u8]) {
+        let end = position + bytes.len();
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        if let Some(target) = self.bytes.get_mut(position..end) {
+            target.copy_from_slice(bytes);
+        }
+        self.len = self.len.max(end);
+    }
+
+    fn read_exact_at(&self, position: usize, buffer: &mut [u8]) -> io::Result<()> {
+        if position.saturating_add(buffer.len()) > self.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer.fill(0);
+        let stored = self.bytes.get(position..).unwrap_or_default();
+        buffer.iter_mut().zip(stored).for_each(|(to, from)| *to = *from);
+        Ok(())
+    }
+}
+
+fn rekeyed(
+    files: &BTreeMap<PathBuf, SimulatedFile>,
+    moved: impl Fn(&PathBuf) -> Option<PathBuf>,
+) -> BTreeMap<PathBuf, SimulatedFile> {
+    files.iter().map(|(path, file)| (moved(path).unwrap_or_else(|| path.clone()), file.clone())).collect()
+}
+
+fn cloned_pair((path, file): (&PathBuf, &SimulatedFile)) -> (PathBuf, SimulatedFile) {
+    (path.clone(), file.clone())
+}
+
+fn not_found() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Disk;
+    use super::*;
+
+    fn disk() -> (SimulatedDisk, Disk) {
+        let simulated = SimulatedDisk::new();
+        let disk = Disk::Simulated(simulated.clone());
+        disk.create_dir_all(Path::new("/d")).unwrap();
+        (simulated, disk)
+    }
+
+    #[test]
+    fn a_crash_forgets_what_was_not_synced() {
+        let (simulated, disk) = disk();
+        let file = disk.open_or_create(Path::new("/d/a")).unwrap();
+        file.write_at(0, b"synced").unwrap();
+        file.sync().unwrap();
+        disk.sync_dir(Path::new("/d")).unwrap();
+        file.write_at(6, b" and lost").unwrap();
+        disk.write(Path::new("/d/never-synced"), b"x").unwrap();
+
+        simulated.crash(|_, appended| appended.min(4) * usize::from(appended > 1));
+
+        assert_eq!(disk.read(Path::new("/d/a")).unwrap(), b"synced and");
+        assert!(!disk.exists(Path::new("/d/never-synced")).unwrap());
+    }
+
+    #[test]
+    fn a_full_disk_takes_what_fits() {
+        let (simulated, disk) = disk();
+        simulated.set_room(Some(3));
+        let error = disk.write(Path::new("/d/a"), b"12345").unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(disk.read(Path::new("/d/a")).unwrap(), b"123");
+    }
+
+    #[test]
+    fn renaming_a_directory_moves_what_is_in_it() {
+        let (_, disk) = disk();
+        disk.create_dir_all(Path::new("/d/t-0")).unwrap();
+        disk.write(Path::new("/d/t-0/x"), b"x").unwrap();
+        disk.rename(Path::new("/d/t-0"), Path::new("/d/gone")).unwrap();
+        assert_eq!(disk.list(Path::new("/d")).unwrap(), [DirEntry { name: "gone".into(), is_dir: true }]);
+        assert_eq!(disk.read(Path::new("/d/gone/x")).unwrap(), b"x");
+    }
+}

@@ -1,0 +1,211 @@
+//! Where each leader epoch starts in a log (KIP-101), kept in memory and in `leader-epoch-checkpoint`.
+//!
+//! Followers find with it where their log parts from the leader's. Epochs and offsets both rise strictly.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use client::ids::{LeaderEpoch, Offset};
+
+use super::checkpoint::{self, CheckpointError};
+use super::disk::{Disk, DiskError};
+
+#[derive(Debug)]
+pub(super) struct EpochCache {
+    disk: Disk,
+    path: PathBuf,
+    starts: BTreeMap<LeaderEpoch, Offset>,
+}
+
+impl EpochCache {
+    /// Reads the file; makes an empty one if there is none, as Kafka does.
+    pub(super) fn load(disk: Disk, path: PathBuf) -> Result<EpochCache, CheckpointError> {
+        let entries = checkpoint::read_epochs(&disk, &path)?;
+        if !disk.exists(&path)? {
+            disk.write(&path, b"")?;
+        }
+        let mut cache = EpochCache { disk, path, starts: BTreeMap::new() };
+        for (epoch, start) in entries {
+            cache.insert(epoch, start);
+        }
+        Ok(cache)
+    }
+
+    pub(super) fn latest(&self) -> Option<(LeaderEpoch, Offset)> {
+        self.starts.last_key_value().map(|(epoch, start)| (*epoch, *start))
+    }
+
+    /// Notes that `epoch` starts at `start`. Entries that contradict it are older truths and go.
+    /// When it returns, the entry survives a crash.
+    pub(super) fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> Result<(), DiskError> {
+        if self.insert(epoch, start) { self.write(true) } else { Ok(()) }
+    }
+
+    fn insert(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
+        if self.latest().is_some_and(|(latest, its_start)| latest == epoch && start >= its_start) {
+            return false;
+        }
+        self.starts.retain(|older, its_start| *older < epoch && *its_start < start);
+        self.starts.insert(epoch, start);
+        true
+    }
+
+    /// Forgets what starts at `end` or later, after the log was cut there.
+    pub(super) fn truncate_from_end(&mut self, end: Offset) -> Result<(), DiskError> {
+        let before = self.starts.len();
+        self.starts.retain(|_, start| *start < end);
+        // Stale entries found after a crash are cut again at load, so that these need no sync.
+        if self.starts.len() < before { self.write(false) } else { Ok(()) }
+    }
+
+    /// Forgets what lies before `start`; the epoch that covers it now starts there.
+    pub(super) fn truncate_from_start(&mut self, start: Offset) -> Result<(), DiskError> {
+        let covering = self.starts.iter().rev().find(|(_, its_start)| **its_start <= start);
+        let Some((&epoch, &its_start)) = covering else { return Ok(()) };
+        let older = self.starts.range(..epoch).next().is_some();
+        if !older && its_start == start {
+            return Ok(());
+        }
+        self.starts.retain(|other, _| *other > epoch);
+        self.starts.insert(epoch, start);
+        self.write(false)
+    }
+
+    /// Forgets everything, durably: the log has records that carry no epoch, or none at all.
+    pub(super) fn clear(&mut self) -> Result<(), DiskError> {
+        if self.starts.is_empty() {
+            return Ok(());
+        }
+        self.starts.clear();
+        self.write(true)
+    }
+
+    /// The largest epoch not above `epoch` and where it ends, in a log that ends at `log_end`.
+    pub(super) fn end_offset_for(
+        &self,
+        epoch: LeaderEpoch,
+        log_end: Offset,
+    ) -> Option<(LeaderEpoch, Offset)> {
+        let (latest, _) = self.latest()?;
+        if epoch == LeaderEpoch::NONE || epoch > latest {
+            return None;
+        }
+        if epoch == latest {
+            return Some((epoch, log_end));
+        }
+        let next_start = self.starts.range(next(epoch)..).next().map(|(_, start)| *start)?;
+        let floor = self.starts.range(..=epoch).next_back().map_or(epoch, |(floor, _)| *floor);
+        Some((floor, next_start))
+    }
+
+    /// The epoch in which an offset was written.
+    pub(super) fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.starts.iter().rev().find(|(_, start)| **start <= offset).map(|(epoch, _)| *epoch)
+    }
+
+    /// The greatest epoch below `epoch`.
+    pub(super) fn before(&self, epoch: LeaderEpoch) -> Option<LeaderEpoch> {
+        self.starts.range(..epoch).next_back().map(|(epoch, _)| *epoch)
+    }
+
+    /// All epochs with their starts, in order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (LeaderEpoch, Offset)> + '_ {
+        self.starts.iter().map(|(epoch, start)| (*epoch, *start))
+    }
+
+    fn write(&self, durably: bool) -> Result<(), DiskError> {
+        let text = checkpoint::text_of_epochs(&self.starts);
+        match durably {
+            true => self.disk.replace(&self.path, text.as_bytes()),
+            false => self.disk.replace_unsynced(&self.path, text.as_bytes()),
+        }
+    }
+}
+
+fn next(epoch: LeaderEpoch) -> LeaderEpoch {
+    LeaderEpoch(epoch.0.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixture {
+        dir: tempfile::TempDir,
+        cache: EpochCache,
+    }
+
+    impl Fixture {
+        fn new() -> Fixture {
+            let dir = tempfile::tempdir().unwrap();
+            let cache = EpochCache::load(Disk::Real, dir.path().join("e")).unwrap();
+            Fixture { dir, cache }
+        }
+
+        fn with(entries: &[(i32, i64)]) -> Fixture {
+            let mut fixture = Fixture::new();
+            for (epoch, start) in entries {
+                fixture.cache.assign(LeaderEpoch(*epoch), Offset(*start)).unwrap();
+            }
+            fixture
+        }
+
+        /// The file and the memory say the same.
+        #[track_caller]
+        fn check(&self, expected: &str) {
+            assert_eq!(std::fs::read_to_string(self.dir.path().join("e")).unwrap(), expected);
+            let reread = EpochCache::load(Disk::Real, self.dir.path().join("e")).unwrap();
+            assert_eq!(reread.starts, self.cache.starts);
+        }
+    }
+
+    #[test]
+    fn assigns_and_overrules() {
+        Fixture::new().check("");
+        Fixture::with(&[(0, 0), (1, 3), (2, 5)]).check("0\n3\n0 0\n1 3\n2 5\n");
+        Fixture::with(&[(0, 0), (0, 4)]).check("0\n1\n0 0\n");
+        // An epoch without records gives way to the next one at the same offset.
+        Fixture::with(&[(0, 0), (1, 3), (2, 3)]).check("0\n2\n0 0\n2 3\n");
+        // A lower epoch removes those above it, an earlier start those behind it.
+        Fixture::with(&[(0, 0), (2, 3), (4, 9), (1, 10)]).check("0\n2\n0 0\n1 10\n");
+        Fixture::with(&[(0, 0), (2, 3), (4, 9), (5, 2)]).check("0\n2\n0 0\n5 2\n");
+    }
+
+    #[test]
+    fn truncates_at_both_ends() {
+        let mut fixture = Fixture::with(&[(0, 0), (1, 3), (2, 5)]);
+        fixture.cache.truncate_from_end(Offset(5)).unwrap();
+        fixture.check("0\n2\n0 0\n1 3\n");
+        fixture.cache.truncate_from_start(Offset(4)).unwrap();
+        fixture.check("0\n1\n1 4\n");
+        let mut fixture = Fixture::with(&[(0, 0)]);
+        fixture.cache.truncate_from_start(Offset(50)).unwrap();
+        fixture.check("0\n1\n0 50\n");
+        fixture.cache.truncate_from_end(Offset(0)).unwrap();
+        fixture.check("0\n0\n");
+    }
+
+    #[test]
+    fn answers_where_an_epoch_ends() {
+        let cache = Fixture::with(&[(2, 10), (4, 20), (7, 30)]).cache;
+        let end_of = |epoch| cache.end_offset_for(LeaderEpoch(epoch), Offset(45)).map(|(e, o)| (e.0, o.0));
+        let answers: Vec<_> = (-1..=8).map(end_of).collect();
+        let expected = [
+            None,
+            Some((0, 10)),
+            Some((1, 10)),
+            Some((2, 20)),
+            Some((2, 20)),
+            Some((4, 30)),
+            Some((4, 30)),
+            Some((4, 30)),
+            Some((7, 45)),
+            None,
+        ];
+        assert_eq!(answers, expected);
+        assert_eq!(Fixture::new().cache.end_offset_for(LeaderEpoch(0), Offset(0)), None);
+        assert_eq!(cache.epoch_of(Offset(9)), None);
+        assert_eq!(cache.epoch_of(Offset(29)), Some(LeaderEpoch(4)));
+        assert_eq!(cache.before(LeaderEpoch(7)), Some(LeaderEpoch(4)));
+    }
+}
