@@ -8,5 +8,9 @@ pub mod isr;
 pub mod placement;
 pub mod plan;
 pub mod requests;
+pub mod states;
+mod store;
+pub mod term;
+pub mod world;
 
 pub use handle::ControllerHandle;
