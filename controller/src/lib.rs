@@ -11,6 +11,7 @@ pub mod requests;
 pub mod states;
 mod store;
 pub mod term;
+pub mod topics;
 pub mod world;
 
 pub use handle::ControllerHandle;

@@ -11,7 +11,7 @@ use crate::cluster::{Broker, Leadership};
 use crate::world::{Trouble, World, Write};
 
 /// The registered brokers. One that vanishes between listing and reading is not there.
-pub async fn brokers<W: World>(world: &W) -> Result<BTreeMap<BrokerId, Broker>, Trouble> {
+pub(crate) async fn brokers<W: World>(world: &W) -> Result<BTreeMap<BrokerId, Broker>, Trouble> {
     let listed = world.list(broker::IDS).await?;
     let ids: Vec<BrokerId> = listed.iter().filter_map(|name| name.parse().ok().map(BrokerId)).collect();
     let nodes = world.read(ids.iter().map(|&id| broker::path(id)).collect()).await?;
@@ -30,7 +30,7 @@ pub async fn brokers<W: World>(world: &W) -> Result<BTreeMap<BrokerId, Broker>, 
 }
 
 /// The nodes of these topics, as far as they exist.
-pub async fn topics<W: World>(
+pub(crate) async fn topics<W: World>(
     world: &W,
     names: Vec<Arc<str>>,
 ) -> Result<BTreeMap<Arc<str>, topic::TopicAssignment>, Trouble> {
@@ -40,7 +40,7 @@ pub async fn topics<W: World>(
 }
 
 /// Text that is no assignment counts as a topic without partitions, as in Kafka.
-pub fn decode_topic(name: &str, data: &[u8]) -> topic::TopicAssignment {
+pub(crate) fn decode_topic(name: &str, data: &[u8]) -> topic::TopicAssignment {
     topic::TopicAssignment::decode(data).unwrap_or_else(|error| {
         tracing::error!(topic = name, %error, "a topic's node cannot be read and counts as having no partitions");
         topic::TopicAssignment::default()
@@ -48,7 +48,7 @@ pub fn decode_topic(name: &str, data: &[u8]) -> topic::TopicAssignment {
 }
 
 /// The states of these partitions, as far as they exist.
-pub async fn states<W: World>(
+pub(crate) async fn states<W: World>(
     world: &W,
     partitions: Vec<TopicPartition>,
 ) -> Result<BTreeMap<TopicPartition, Leadership>, Trouble> {
@@ -68,7 +68,7 @@ pub async fn states<W: World>(
 }
 
 /// What `unclean.leader.election.enable` says for these topics; the default where it says nothing.
-pub async fn unclean_election<W: World>(
+pub(crate) async fn unclean_election<W: World>(
     world: &W,
     names: Vec<Arc<str>>,
     default: bool,
@@ -86,13 +86,16 @@ pub async fn unclean_election<W: World>(
 }
 
 /// Sets a state at the version the decision was based on.
-pub fn set_state(partition: &TopicPartition, state: &Leadership) -> Write {
+pub(crate) fn set_state(partition: &TopicPartition, state: &Leadership) -> Write {
     let path = partition::state_path(&partition.topic, partition.partition);
     Write::Set { path, data: state.encode(), version: Some(state.partition_epoch) }
 }
 
 /// The order of Kafka: the parents of all partitions, all partitions, all states.
-pub fn create_states(new_topics: &[Arc<str>], states: &BTreeMap<TopicPartition, Leadership>) -> Vec<Write> {
+pub(crate) fn create_states(
+    new_topics: &[Arc<str>],
+    states: &BTreeMap<TopicPartition, Leadership>,
+) -> Vec<Write> {
     let empty = |path| Write::Create { path, data: Vec::new() };
     let parents = new_topics.iter().map(|topic| empty(partition::partitions_path(topic)));
     let nodes = states.keys().map(|p| empty(partition::path(&p.topic, p.partition)));
