@@ -16,8 +16,10 @@ pub(crate) enum Call {
     AlterPartition(AlterPartitionRequest, i16, oneshot::Sender<AlterPartitionResponse>),
     ControlledShutdown(ControlledShutdownRequest, oneshot::Sender<ControlledShutdownResponse>),
     ElectLeaders(ElectLeadersRequest, oneshot::Sender<ElectLeadersResponse>),
-    /// `unclean.leader.election.enable` became true, for one topic or as the default of all.
-    UncleanElectionAllowed(Option<Arc<str>>),
+    /// `unclean.leader.election.enable` became true for this topic.
+    UncleanElectionAllowed(Arc<str>),
+    /// `unclean.leader.election.enable` changed for topics that do not say.
+    UncleanElectionDefault(bool),
 }
 
 impl Call {
@@ -28,7 +30,7 @@ impl Call {
             Call::AlterPartition(_, _, reply) => drop(reply.send(alter_partition_refused())),
             Call::ControlledShutdown(_, reply) => drop(reply.send(controlled_shutdown_refused())),
             Call::ElectLeaders(request, reply) => drop(reply.send(elect_leaders_refused(&request))),
-            Call::UncleanElectionAllowed(_) => {}
+            Call::UncleanElectionAllowed(_) | Call::UncleanElectionDefault(_) => {}
         }
     }
 }
@@ -95,11 +97,16 @@ impl ControllerHandle {
         self.call(|reply| Call::ElectLeaders(request, reply)).await.unwrap_or(refused)
     }
 
-    /// To be called when `unclean.leader.election.enable` becomes true for a topic, or as the
-    /// default (`None`): partitions without a leader may have one now.
-    pub fn unclean_election_allowed(&self, topic: Option<Arc<str>>) {
+    /// To be called when `unclean.leader.election.enable` becomes true for a topic: its partitions
+    /// without a leader may have one now.
+    pub fn unclean_election_allowed(&self, topic: &str) {
         // A candidate that stopped has nothing to elect.
-        self.calls.send(Call::UncleanElectionAllowed(topic)).ok();
+        self.calls.send(Call::UncleanElectionAllowed(Arc::from(topic))).ok();
+    }
+
+    /// To be called when `unclean.leader.election.enable` changes for topics that do not say.
+    pub fn set_unclean_election_default(&self, allowed: bool) {
+        self.calls.send(Call::UncleanElectionDefault(allowed)).ok();
     }
 
     /// Resigns, if active, and stops standing for election. Returns when that is done.

@@ -1,7 +1,10 @@
 //! Deciding what the cluster does: elections, placement, state machines, and the fenced
 //! writes that commit those decisions to ZooKeeper.
 
+mod channel;
 pub mod cluster;
+mod commit;
+mod controller;
 pub mod election;
 mod handle;
 pub mod isr;
@@ -12,6 +15,8 @@ pub mod states;
 mod store;
 pub mod term;
 pub mod topics;
+mod watches;
 pub mod world;
 
+pub use controller::{Controller, ControllerConfig, ControllerParts, RememberedTopicIds};
 pub use handle::ControllerHandle;

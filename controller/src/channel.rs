@@ -1,0 +1,228 @@
+//! The way to one registration of a broker: one request after the other, in order, each repeated
+//! until the broker has it or is gone (`RequestSendThread` in `ControllerChannelManager.scala`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::connection::{Connection, ConnectionError, ConnectionOptions};
+use client::ids::{BrokerId, TopicPartition, Uuid};
+use client::wire::messages::{LeaderAndIsrResponse, StopReplicaResponse};
+use client::wire::{ErrorCode, Request};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+
+use crate::plan::{ControlRequest, LeaderAndIsr, StopReplica};
+use crate::requests::{self, Sender};
+use crate::world::Event;
+
+/// Kafka's pause before a control request is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where answers go that the controller has to act on.
+pub(crate) type Answers = mpsc::UnboundedSender<Event>;
+
+/// Closes when it is dropped; what was not sent is dropped with it.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    queue: mpsc::UnboundedSender<ControlRequest>,
+    address: watch::Sender<Option<Arc<str>>>,
+    sender: Sender,
+    task: AbortHandle,
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Channel {
+    /// `address` is `host:port`, `None` while the broker has no listener that brokers use.
+    pub(crate) fn open(
+        to: BrokerId,
+        address: Option<Arc<str>>,
+        sender: Sender,
+        listener: Arc<str>,
+        timeout: Duration,
+        answers: Answers,
+    ) -> Channel {
+        let (queue, requests) = mpsc::unbounded_channel();
+        let (address, addresses) = watch::channel(address);
+        let line = Line { to, sender, listener, timeout, addresses, connection: None, failing: false };
+        let task = tokio::spawn(line.run(requests, answers)).abort_handle();
+        Channel { queue, address, sender, task }
+    }
+
+    /// Whose registration it goes to.
+    pub(crate) fn sender(&self) -> Sender {
+        self.sender
+    }
+
+    pub(crate) fn set_address(&self, address: Option<Arc<str>>) {
+        self.address.send_if_modified(|known| {
+            let changed = *known != address;
+            *known = address;
+            changed
+        });
+    }
+
+    pub(crate) fn send(&self, request: ControlRequest) {
+        // The task ends only with the channel.
+        self.queue.send(request).ok();
+    }
+}
+
+struct Line {
+    to: BrokerId,
+    sender: Sender,
+    listener: Arc<str>,
+    timeout: Duration,
+    addresses: watch::Receiver<Option<Arc<str>>>,
+    connection: Option<Connection>,
+    /// Whether the last try failed, so that each outage is logged once.
+    failing: bool,
+}
+
+impl Line {
+    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<ControlRequest>, answers: Answers) {
+        while let Some(request) = requests.recv().await {
+            tracing::debug!(to = %self.to, %request, "sending");
+            let event = match &request {
+                ControlRequest::LeaderAndIsr(request) => {
+                    let wire = requests::leader_and_isr(self.sender, &self.listener, request);
+                    let answer = self.deliver(&wire, requests::LEADER_AND_ISR_VERSION).await;
+                    answer.and_then(|answer| self.told(request, &answer))
+                }
+                ControlRequest::UpdateMetadata(request) => {
+                    let wire = requests::update_metadata(self.sender, request);
+                    if let Some(answer) = self.deliver(&wire, requests::UPDATE_METADATA_VERSION).await {
+                        self.check("UpdateMetadata", answer.error_code);
+                    }
+                    None
+                }
+                ControlRequest::StopReplica(request) => {
+                    let wire = requests::stop_replica(self.sender, request);
+                    let answer = self.deliver(&wire, requests::STOP_REPLICA_VERSION).await;
+                    answer.and_then(|answer| self.stopped(request, &answer))
+                }
+            };
+            if let Some(event) = event {
+                // A controller that does not listen any more has resigned.
+                answers.send(event).ok();
+            }
+        }
+    }
+
+    /// Repeats until the broker answers. `None`: the request cannot be written at all.
+    async fn deliver<R: Request>(&mut self, request: &R, version: i16) -> Option<R::Response> {
+        loop {
+            let error = match self.connect().await {
+                Ok(connection) => match connection.send(request, version).await {
+                    Ok(answer) => {
+                        self.failing = false;
+                        return Some(answer);
+                    }
+                    Err(error @ ConnectionError::Encode { .. }) => {
+                        tracing::error!(to = %self.to, %error, "a control request cannot be sent and is dropped");
+                        return None;
+                    }
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            self.connection = None;
+            if !std::mem::replace(&mut self.failing, true) {
+                tracing::warn!(
+                    to = %self.to, %error,
+                    "a control request did not reach its broker; it is repeated until it does or the broker is gone"
+                );
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// The connection there is, or a new one to where the broker is now.
+    async fn connect(&mut self) -> Result<Connection, ConnectionError> {
+        if self.addresses.has_changed().unwrap_or(false) {
+            self.connection = None;
+        }
+        if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.is_closed()) {
+            return Ok(connection.clone());
+        }
+        let address = self.address().await;
+        let options = ConnectionOptions {
+            connect_timeout: self.timeout,
+            request_timeout: self.timeout,
+            max_in_flight: 1,
+            ..ConnectionOptions::default()
+        };
+        // Kafka's client id of a controller is its id.
+        let connection = Connection::connect(address, self.sender.controller.to_string(), options).await?;
+        self.connection = Some(connection.clone());
+        Ok(connection)
+    }
+
+    async fn address(&mut self) -> Arc<str> {
+        loop {
+            let known = self.addresses.borrow_and_update().clone();
+            if let Some(address) = known {
+                return address;
+            }
+            tracing::error!(
+                broker = %self.to, listener = &*self.listener,
+                "the broker has no listener of the name that inter.broker.listener.name asks for; \
+                 it hears nothing until it registers one"
+            );
+            if self.addresses.changed().await.is_err() {
+                // The channel is being dropped, and this task with it.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn check(&self, request: &'static str, code: i16) -> bool {
+        let error = ErrorCode::from_code(code);
+        if error != ErrorCode::None {
+            tracing::warn!(from = %self.to, request, error = error.name(), "a control request was refused");
+        }
+        error == ErrorCode::None
+    }
+
+    fn told(&self, request: &LeaderAndIsr, answer: &LeaderAndIsrResponse) -> Option<Event> {
+        if !self.check("LeaderAndIsr", answer.error_code) {
+            return None;
+        }
+        let name = |id: Uuid| request.topic_ids.iter().find(|(_, known)| **known == id).map(|(name, _)| name);
+        let by_topic = answer.topics.iter().filter_map(|topic| Some((name(topic.topic_id)?, topic)));
+        let partitions = by_topic.flat_map(|(name, topic)| {
+            let partition =
+                |error: &client::wire::messages::leader_and_isr_response::LeaderAndIsrPartitionError| {
+                    let partition = TopicPartition::new(name.clone(), error.partition_index);
+                    (partition, ErrorCode::from_code(error.error_code))
+                };
+            topic.partition_errors.iter().map(partition).collect::<Vec<_>>()
+        });
+        Some(Event::LeaderAndIsrAnswered { broker: self.to, partitions: partitions.collect() })
+    }
+
+    /// An answer concerns the controller as far as replicas were to be deleted; an error of the
+    /// whole request is one of each.
+    fn stopped(&self, request: &StopReplica, answer: &StopReplicaResponse) -> Option<Event> {
+        let accepted = self.check("StopReplica", answer.error_code);
+        let deleted =
+            |partition: &TopicPartition| request.partitions.get(partition).is_some_and(|p| p.delete);
+        let partitions: Vec<(TopicPartition, ErrorCode)> = if accepted {
+            let answered = answer.partition_errors.iter().map(|error| {
+                let partition = TopicPartition::new(&*error.topic_name, error.partition_index);
+                (partition, ErrorCode::from_code(error.error_code))
+            });
+            answered.filter(|(partition, _)| deleted(partition)).collect()
+        } else {
+            let error = ErrorCode::from_code(answer.error_code);
+            let all = request.partitions.iter().filter(|(_, stopped)| stopped.delete);
+            all.map(|(partition, _)| (partition.clone(), error)).collect()
+        };
+        (!partitions.is_empty()).then_some(Event::ReplicasDeleted { broker: self.to, partitions })
+    }
+}
