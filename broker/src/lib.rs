@@ -2,7 +2,7 @@
 
 pub mod api;
 pub mod config;
-pub mod control_fence;
+pub mod dynamic_config;
 pub mod fetch_session;
 pub mod log;
 pub mod metadata;

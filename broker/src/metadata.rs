@@ -4,7 +4,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use client::ids::ControllerEpoch;
 use client::wire::messages::UpdateMetadataRequest;
+use thiserror::Error;
 use tokio::sync::watch;
 
 pub use cluster::{BrokerMetadata, ClusterMetadata, Endpoint, PartitionMetadata, TopicMetadata};
@@ -41,13 +43,29 @@ impl MetadataCache {
         self.current.subscribe()
     }
 
-    /// Takes in what the controller sent. Whether that controller is to be obeyed was decided before.
-    pub fn update(&self, request: &UpdateMetadataRequest) {
+    /// Takes in what the controller sent, and gives the topics that are gone with it.
+    ///
+    /// Requests are fenced where they arrive; two that passed the fence together are put in order
+    /// here, so that an older controller never has the last word.
+    pub fn update(&self, request: &UpdateMetadataRequest) -> Result<Vec<Arc<str>>, StaleController> {
         let _one_at_a_time = self.updating.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = ClusterMetadata::clone(&self.snapshot());
-        next.apply(request);
+        let asked = ControllerEpoch(request.controller_epoch);
+        if asked < next.controller_epoch() {
+            return Err(StaleController { asked, known: next.controller_epoch() });
+        }
+        let gone = next.apply(request);
         self.current.send_replace(Arc::new(next));
+        Ok(gone)
     }
+}
+
+/// The update comes from a controller that another one has replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("it comes from controller epoch {asked}, and epoch {known} is known")]
+pub struct StaleController {
+    pub asked: ControllerEpoch,
+    pub known: ControllerEpoch,
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl Layers {
     /// up as a synonym of `log.retention.ms` unless the latter is set.
     pub fn synonyms(&self, name: &str) -> Vec<Synonym> {
         let names = synonym_names(name);
-        let sensitive = table::find(name).is_none_or(Definition::is_sensitive);
+        let sensitive = table::find_described(name).is_none_or(Definition::is_sensitive);
         let sources = [
             (Source::DynamicBroker, &self.broker),
             (Source::DynamicDefaultBroker, &self.cluster),

@@ -17,7 +17,7 @@ use crate::config::{
     ZooKeeperConfig, check, table,
 };
 
-pub(super) fn read(layers: Layers) -> Result<Config, ConfigError> {
+pub(super) fn read(mut layers: Layers) -> Result<Config, ConfigError> {
     let mut reader = Reader { problems: check::problems(&layers.fixed), layers: &layers };
     let broker_id = reader.broker_id();
     let zookeeper = reader.zookeeper();
@@ -34,6 +34,12 @@ pub(super) fn read(layers: Layers) -> Result<Config, ConfigError> {
     let problems = reader.problems;
     if !problems.is_empty() {
         return Err(ConfigError { problems });
+    }
+    // Kafka shows both names of the id, whichever was given.
+    for (given, other) in [("broker.id", "node.id"), ("node.id", "broker.id")] {
+        if let Some(id) = layers.fixed.get(given).cloned() {
+            layers.fixed.entry(String::from(other)).or_insert(id);
+        }
     }
     Ok(Config {
         broker_id,

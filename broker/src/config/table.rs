@@ -70,8 +70,13 @@ pub const LISTENER_PREFIX: &str = "listener.name.";
 
 /// A broker key, a key of [`DYNAMIC_ONLY`] or of [`OF_AUTHORIZER`].
 pub fn find(name: &str) -> Option<&'static Definition> {
-    let others = || DYNAMIC_ONLY.iter().chain(OF_AUTHORIZER).find(|definition| definition.name == name);
-    broker_definitions().get(name).copied().or_else(others)
+    find_described(name).or_else(|| OF_AUTHORIZER.iter().find(|definition| definition.name == name))
+}
+
+/// A key that DescribeConfigs knows the type of. Any other counts as a secret there.
+pub fn find_described(name: &str) -> Option<&'static Definition> {
+    let dynamic_only = || DYNAMIC_ONLY.iter().find(|definition| definition.name == name);
+    broker_definitions().get(name).copied().or_else(dynamic_only)
 }
 
 /// The known key that a person most likely meant.

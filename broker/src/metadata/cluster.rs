@@ -25,6 +25,7 @@ const PARTITIONS_PER_CHUNK: i32 = 64;
 #[derive(Debug, Clone, Default)]
 pub struct ClusterMetadata {
     controller: Option<BrokerId>,
+    controller_epoch: ControllerEpoch,
     brokers: Arc<BTreeMap<BrokerId, BrokerMetadata>>,
     topics: Shards<Arc<str>, Arc<TopicMetadata>>,
     names: Shards<Uuid, Arc<str>>,
@@ -78,6 +79,11 @@ impl ClusterMetadata {
         self.controller
     }
 
+    /// Of the controller that described this.
+    pub fn controller_epoch(&self) -> ControllerEpoch {
+        self.controller_epoch
+    }
+
     pub fn brokers(&self) -> &BTreeMap<BrokerId, BrokerMetadata> {
         &self.brokers
     }
@@ -115,17 +121,20 @@ impl ClusterMetadata {
         self.topics.iter().map(|(name, topic)| (&**name, &**topic)).collect()
     }
 
-    /// Replaces brokers and controller, merges partitions, drops those being deleted.
-    pub(super) fn apply(&mut self, request: &UpdateMetadataRequest) {
+    /// Replaces brokers and controller, merges partitions, drops those being deleted. Gives the
+    /// topics that have no partition left.
+    pub(super) fn apply(&mut self, request: &UpdateMetadataRequest) -> Vec<Arc<str>> {
+        self.controller_epoch = ControllerEpoch(request.controller_epoch);
         self.controller = (request.controller_id >= 0).then_some(BrokerId(request.controller_id));
         let brokers = request.live_brokers.iter().map(|one| (BrokerId(one.id), broker(one))).collect();
         if *self.brokers != brokers {
             self.brokers = Arc::new(brokers);
         }
+        let mut gone = Vec::new();
         for topic in &request.topic_states {
             // Before version 7 all ids are zero: such a controller knows none.
             let id = (!topic.topic_id.is_zero()).then_some(topic.topic_id);
-            self.apply_topic(&topic.topic_name, Some(id), topic.partition_states.iter());
+            gone.extend(self.apply_topic(&topic.topic_name, Some(id), topic.partition_states.iter()));
         }
         // Versions below 5 repeat the topic's name in each partition.
         let mut ungrouped: BTreeMap<&str, Vec<&UpdateMetadataPartitionState>> = BTreeMap::new();
@@ -133,17 +142,19 @@ impl ClusterMetadata {
             ungrouped.entry(&state.topic_name).or_default().push(state);
         }
         for (topic, states) in ungrouped {
-            self.apply_topic(topic, None, states.into_iter());
+            gone.extend(self.apply_topic(topic, None, states.into_iter()));
         }
+        gone
     }
 
-    /// An `id` of `None` leaves the one that is known; `Some(None)` takes it away.
+    /// An `id` of `None` leaves the one that is known; `Some(None)` takes it away. Gives the name
+    /// if the topic is gone.
     fn apply_topic<'a>(
         &mut self,
         name: &str,
         id: Option<Option<Uuid>>,
         states: impl Iterator<Item = &'a UpdateMetadataPartitionState>,
-    ) {
+    ) -> Option<Arc<str>> {
         let known = self.topics.get(name).cloned();
         let known_id = known.as_ref().and_then(|topic| topic.id);
         let mut topic = known.unwrap_or_else(|| {
@@ -158,15 +169,17 @@ impl ClusterMetadata {
         if let Some(gone) = known_id.filter(|_| changed.id != known_id || changed.chunks.is_empty()) {
             self.names.remove(&gone);
         }
+        let was_known = self.topics.get(name).is_some();
         if changed.chunks.is_empty() {
             self.topics.remove(name);
-            return;
+            return was_known.then(|| Arc::clone(&changed.name));
         }
         let name = Arc::clone(&changed.name);
         if let Some(id) = changed.id.filter(|_| changed.id != known_id) {
             self.names.insert(id, Arc::clone(&name));
         }
         self.topics.insert(name, topic);
+        None
     }
 }
 

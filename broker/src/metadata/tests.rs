@@ -19,7 +19,7 @@ fn state(partition: i32, leader: i32, isr: &[i32]) -> UpdateMetadataPartitionSta
         zk_version: 9,
         replicas: vec![1, 2, 3],
         offline_replicas: vec![3],
-        ..Default::default()
+        ..UpdateMetadataPartitionState::default()
     }
 }
 
@@ -28,7 +28,6 @@ fn topic(name: &str, id: u8, states: Vec<UpdateMetadataPartitionState>) -> Updat
         topic_name: Str::from(name),
         topic_id: Uuid([id; 16]),
         partition_states: states,
-        ..Default::default()
     }
 }
 
@@ -38,13 +37,12 @@ fn broker(id: i32) -> UpdateMetadataBroker {
         host: Str::from("h"),
         listener: Str::from(listener),
         security_protocol: 0,
-        ..Default::default()
     };
     UpdateMetadataBroker {
         id,
         endpoints: vec![endpoint("INSIDE", 9092), endpoint("OUTSIDE", 19092)],
         rack: Some(Str::from("r")),
-        ..Default::default()
+        ..UpdateMetadataBroker::default()
     }
 }
 
@@ -53,7 +51,7 @@ fn request(controller: i32, brokers: &[i32], topics: Vec<UpdateMetadataTopicStat
         controller_id: controller,
         topic_states: topics,
         live_brokers: brokers.iter().map(|&id| broker(id)).collect(),
-        ..Default::default()
+        ..UpdateMetadataRequest::default()
     }
 }
 
@@ -101,19 +99,41 @@ fn brokers_are_replaced_and_partitions_merged() {
         (request(2, &[2], vec![topic("gone", 9, vec![state(0, -2, &[])])]), "Some(2) [2] u[0]: 70@2"),
     ];
     for (step, expected) in steps {
-        cache.update(&step);
+        cache.update(&step).expect("from the newest controller");
         assert_eq!(shown(&cache), expected);
     }
+    let all = vec![state(70, -2, &[])];
+    let gone = cache.update(&request(2, &[2], vec![topic("u", 0, all.clone()), topic("never", 0, all)]));
+    assert_eq!(gone, Ok(vec![Arc::from("u")]));
     assert_eq!(cache.snapshot().topic_name(Uuid([6; 16])), None);
     assert_eq!(cache.snapshot().topic_name(Uuid([9; 16])), None);
 }
 
 #[test]
+fn an_older_controller_is_not_heard() {
+    let cache = MetadataCache::new();
+    let of = |epoch, brokers: &[i32]| UpdateMetadataRequest {
+        controller_epoch: epoch,
+        ..request(1, brokers, vec![])
+    };
+    assert_eq!(cache.update(&of(4, &[1])), Ok(vec![]));
+    let stale = StaleController { asked: ControllerEpoch(3), known: ControllerEpoch(4) };
+    assert_eq!(cache.update(&of(3, &[1, 2])), Err(stale));
+    assert_eq!(shown(&cache), "Some(1) [1]");
+    assert_eq!(cache.update(&of(4, &[1, 2])), Ok(vec![]));
+    assert_eq!(shown(&cache), "Some(1) [1, 2]");
+}
+
+#[test]
 fn snapshots_stay_as_they_were() {
     let cache = MetadataCache::new();
-    cache.update(&request(1, &[1], vec![topic("t", 5, vec![state(0, 1, &[1, 2])])]));
+    cache
+        .update(&request(1, &[1], vec![topic("t", 5, vec![state(0, 1, &[1, 2])])]))
+        .expect("from the newest controller");
     let before = cache.snapshot();
-    cache.update(&request(1, &[1], vec![topic("t", 5, vec![state(0, 2, &[2])])]));
+    cache
+        .update(&request(1, &[1], vec![topic("t", 5, vec![state(0, 2, &[2])])]))
+        .expect("from the newest controller");
     let leader = |cluster: &ClusterMetadata| cluster.partition("t", 0).and_then(|partition| partition.leader);
     assert_eq!((leader(&before), leader(&cache.snapshot())), (Some(BrokerId(1)), Some(BrokerId(2))));
 }
@@ -140,7 +160,7 @@ fn all_versions_are_understood() {
         let decoded = UpdateMetadataRequest::decode(&mut Reader::new(bytes), version).expect("decodes");
 
         let cache = MetadataCache::new();
-        cache.update(&decoded);
+        cache.update(&decoded).expect("from the newest controller");
         let id = if version < 7 { 0 } else { 5 };
         assert_eq!(shown(&cache), format!("Some(1) [1] t[{id}]: 0@1"), "version {version}");
         let cluster = cache.snapshot();
@@ -161,8 +181,12 @@ async fn waiting_ends_when_it_comes_true() {
         let found = changes.wait_for(|cluster| cluster.partition("t", 1).is_some()).await;
         found.map(|cluster| cluster.topic("t").map(TopicMetadata::partition_count)).ok().flatten()
     });
-    cache.update(&request(1, &[1], vec![topic("t", 5, vec![state(0, 1, &[1])])]));
-    cache.update(&request(1, &[1], vec![topic("t", 5, vec![state(1, 1, &[1])])]));
+    cache
+        .update(&request(1, &[1], vec![topic("t", 5, vec![state(0, 1, &[1])])]))
+        .expect("from the newest controller");
+    cache
+        .update(&request(1, &[1], vec![topic("t", 5, vec![state(1, 1, &[1])])]))
+        .expect("from the newest controller");
     assert_eq!(waiting.await.expect("no panic"), Some(2));
 }
 
@@ -170,9 +194,11 @@ async fn waiting_ends_when_it_comes_true() {
 fn an_update_of_one_of_many_partitions_is_cheap() {
     let cache = MetadataCache::new();
     let many = (0..10_000).map(|n| state(n, 1, &[1, 2])).collect();
-    cache.update(&request(1, &[1], vec![topic("t", 5, many)]));
+    cache.update(&request(1, &[1], vec![topic("t", 5, many)])).expect("from the newest controller");
     let before = cache.snapshot();
-    cache.update(&request(1, &[1], vec![topic("t", 5, vec![state(5000, 2, &[2])])]));
+    cache
+        .update(&request(1, &[1], vec![topic("t", 5, vec![state(5000, 2, &[2])])]))
+        .expect("from the newest controller");
     let after = cache.snapshot();
     let shared = |n| {
         let isr =
