@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod foreign;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod python;
 pub mod wait;
 pub mod zookeeper;

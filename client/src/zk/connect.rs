@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
-use zookeeper_client::{Acls, Client, CreateMode, Error};
+use zookeeper_client::Error;
 
 use super::attachment::{Attach, Attachment};
+use super::bare;
 use super::config::{ZkConfig, split_chroot};
 use super::error::{Failure, ZkError};
 use super::session::{Session, Shared};
@@ -32,10 +33,10 @@ impl Session {
         let (hosts, chroot) = (hosts.to_owned(), chroot.to_owned());
         let deadline = Instant::now() + config.connection_timeout;
         if !chroot.is_empty() {
-            create_chroot(&config, &hosts, &chroot, deadline).await?;
+            bare::create(&hosts, "", &[&chroot], config.session_timeout, deadline).await?;
         }
         let connect = format!("{hosts}{chroot}");
-        let first = attach_new(&config, &hosts, &connect, Attach::Detached, deadline).await?;
+        let first = attach_new(&config, &hosts, &connect, deadline).await?;
         let shared = Arc::new(Shared::new(config, connect, hosts, chroot, first));
         tracing::info!(
             session = %shared.id,
@@ -54,14 +55,13 @@ async fn attach_new(
     config: &ZkConfig,
     hosts: &str,
     connect: &str,
-    attach: Attach,
     deadline: Instant,
 ) -> Result<Attachment, ZkError> {
     let started = Instant::now();
     let unavailable = || ZkError::Unavailable { hosts: hosts.to_owned(), waited: started.elapsed() };
     let mut failures = 0;
     loop {
-        match timeout_at(deadline, Attachment::connect(config, connect, None, attach)).await {
+        match timeout_at(deadline, Attachment::connect(config, connect, None, Attach::Detached)).await {
             Err(_) => return Err(unavailable()),
             Ok(Ok(attachment)) => return Ok(attachment),
             Ok(Err(Error::AuthFailed)) => return Err(ZkError::AuthFailed),
@@ -79,29 +79,4 @@ async fn attach_new(
             }
         }
     }
-}
-
-/// Makes the chroot on a session of its own, outside of it.
-async fn create_chroot(
-    config: &ZkConfig,
-    hosts: &str,
-    chroot: &str,
-    deadline: Instant,
-) -> Result<(), ZkError> {
-    let attachment = attach_new(config, hosts, hosts, Attach::Closing, deadline).await?;
-    let made = timeout_at(deadline, make_path(&attachment.client, chroot)).await;
-    attachment.close(config.operation_timeout).await;
-    match made {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Failure::of(error, "creation", chroot).of_write("creation", chroot)),
-        Err(_) => Err(ZkError::Unavailable { hosts: hosts.to_owned(), waited: config.connection_timeout }),
-    }
-}
-
-async fn make_path(client: &Client, path: &str) -> Result<(), Error> {
-    if client.check_stat(path).await?.is_some() {
-        return Ok(());
-    }
-    tracing::info!(path, "creating the chroot in ZooKeeper");
-    client.mkdir(path, &CreateMode::Persistent.with_acls(Acls::anyone_all())).await
 }

@@ -16,10 +16,11 @@
 //!   the next one. Many watches go to a [`WatchPool`], whose sessions carry nothing else.
 //!
 //! ZooKeeper tells "no data" from "empty data"; the crate cannot. What is read as empty may be
-//! either. What [`Session`] creates without data is empty, except for what
-//! [`Session::create_directories`] makes.
+//! either, and nodes that are created without data here have empty data, except for the chroot and
+//! what [`Session::create_directories`] makes, which have none.
 
 mod attachment;
+mod bare;
 mod config;
 mod connect;
 mod election;

@@ -2,9 +2,11 @@
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use tokio::time::Instant;
 use zookeeper_client::{Acls, CreateOptions, MultiWriteError, MultiWriteResult};
 
 use super::attachment::Attachment;
+use super::bare;
 use super::error::{Failure, MultiError, ZkError};
 use super::node::{Node, Stat};
 use super::op::{CreateMode, Op, OpResult, Settled, guard_size};
@@ -30,7 +32,7 @@ impl Session {
         }
     }
 
-    /// Creates a persistent node, and the parents that are missing, without data.
+    /// Creates a persistent node, and the parents that are missing, with empty data.
     pub async fn create_recursive(&self, path: &str, data: impl Into<Vec<u8>>) -> Result<(), ZkError> {
         let op = Op::create(path, data);
         match self.write(op.clone()).await {
@@ -44,7 +46,7 @@ impl Session {
     }
 
     /// Makes sure that a persistent node is there, and its parents; those that are missing are
-    /// created without data.
+    /// created with empty data.
     pub async fn ensure(&self, path: &str) -> Result<(), ZkError> {
         let mut missing = vec![path];
         let mut repeats = 0;
@@ -64,12 +66,12 @@ impl Session {
         Ok(())
     }
 
-    /// Makes sure that Kafka's directories, or others, are there, in this order.
+    /// Makes sure that Kafka's directories, or others, are there, in this order, and their parents.
+    /// Those that are missing are created without data, on a short connection of their own.
     pub async fn create_directories(&self, paths: &[&str]) -> Result<(), ZkError> {
-        for path in paths {
-            self.ensure(path).await?;
-        }
-        Ok(())
+        let shared = &self.shared;
+        let deadline = Instant::now() + shared.config.operation_timeout;
+        bare::create(&shared.hosts, &shared.chroot, paths, shared.config.session_timeout, deadline).await
     }
 
     /// Sets a node's data. `version: None`: whatever version it has.

@@ -1,1 +1,3 @@
 //! Tests with real processes.
+
+mod zk;

@@ -1,0 +1,106 @@
+//! A TCP proxy on loopback that can misbehave like a network.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What becomes of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weather {
+    Fair,
+    /// New connections are closed at once; open ones go on.
+    Refusing,
+    /// Requests arrive, answers get lost.
+    AnswersLost,
+    /// Nothing arrives; connections stay open.
+    Silent,
+}
+
+/// Forwards connections to one address until it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    weather: watch::Sender<Weather>,
+    /// Counts the cuts.
+    cuts: watch::Sender<u64>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Must be called within a runtime of tokio.
+    pub async fn start(upstream: &str) -> Proxy {
+        let upstream: SocketAddr = upstream.parse().expect("the upstream is an address and a port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port can be bound");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let weather = watch::Sender::new(Weather::Fair);
+        let cuts = watch::Sender::new(0);
+        let accepting = tokio::spawn(accept(listener, upstream, weather.subscribe(), cuts.subscribe()));
+        Proxy { port, weather, cuts, accepting }
+    }
+
+    /// `host:port`.
+    pub fn connect_string(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn set(&self, weather: Weather) {
+        self.weather.send_replace(weather);
+    }
+
+    /// Breaks every open connection.
+    pub fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut();
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    upstream: SocketAddr,
+    weather: watch::Receiver<Weather>,
+    cuts: watch::Receiver<u64>,
+) {
+    while let Ok((client, _)) = listener.accept().await {
+        if *weather.borrow() == Weather::Refusing {
+            continue;
+        }
+        let (weather, mut cuts) = (weather.clone(), cuts.clone());
+        cuts.mark_unchanged();
+        tokio::spawn(async move {
+            let Ok(server) = TcpStream::connect(upstream).await else { return };
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            tokio::select! {
+                () = pump(from_client, to_server, weather.clone(), &[Weather::Silent]) => {}
+                () = pump(from_server, to_client, weather, &[Weather::Silent, Weather::AnswersLost]) => {}
+                _ = cuts.changed() => {}
+            }
+        });
+    }
+}
+
+/// Forwards until either side ends; drops what comes in one of the given kinds of weather.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    weather: watch::Receiver<Weather>,
+    dropped_in: &[Weather],
+) {
+    let mut bytes = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        let lost = dropped_in.contains(&weather.borrow());
+        if !lost && to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+}
