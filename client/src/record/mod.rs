@@ -12,6 +12,7 @@ pub mod attributes;
 pub mod batch;
 pub mod builder;
 pub mod compression;
+pub mod down_convert;
 mod endian;
 pub mod entry;
 mod gzip;
@@ -34,6 +35,7 @@ pub use attributes::{Attributes, Codec, TimestampType, UnknownCodec};
 pub use batch::{BatchError, BatchHeader, HEADER_LEN, LOG_OVERHEAD};
 pub use builder::{BatchBuilder, BatchOptions, BuildError, NewRecord, Producer};
 pub use compression::{Compression, CompressionError};
+pub use down_convert::{DownConvertError, down_convert};
 pub use entry::{AnyBatch, BatchSummary, Batches, EntryError, EntryHeader, Tail, batches};
 
 pub use legacy::{LegacyError, Message, for_each_message};
