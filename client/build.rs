@@ -3,8 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
+#[path = "build/condition.rs"]
+mod condition;
 #[path = "build/emit.rs"]
 mod emit;
+#[path = "build/fields.rs"]
+mod fields;
 #[path = "build/parse.rs"]
 mod parse;
 

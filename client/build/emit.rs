@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::condition::Condition;
+use crate::fields::{default_value, ident, is_not_default, primitive, rust_type};
 use crate::parse::{Field, Kind, Message, Struct, Type, Versions};
 
 /// `messages.rs`: a module for every message, and the enums over all requests and responses.
@@ -122,7 +124,7 @@ fn default(out: &mut String, item: &Struct) {
 fn codec(out: &mut String, message: &Message, item: &Struct, top: bool) {
     let name = &item.name;
     let first = message.versions.first;
-    let range = Condition::of(message.versions, Versions { first: i16::MIN, last: i16::MAX }).0;
+    let range = Condition::of(message.versions, Versions { first: i16::MIN, last: i16::MAX });
     let flexible = match message.flexible {
         None => "false".to_string(),
         Some(from) if from <= first => "true".to_string(),
@@ -358,131 +360,6 @@ fn body(out: &mut String, name: &str, suffix: &str, doc: &str, messages: &[&Mess
         let _ = writeln!(out, "Self::{}(m) => m.encode(w, version),", api(message));
     }
     put(out, "} } }");
-}
-
-/// A test of `version`, given the versions in which it can be asked.
-struct Condition(String);
-
-impl Condition {
-    fn of(versions: Versions, within: Versions) -> Condition {
-        let lower = (versions.first > within.first).then(|| format!("version >= {}", versions.first));
-        let upper = (versions.last < within.last).then(|| format!("version <= {}", versions.last));
-        Condition(match (lower, upper) {
-            _ if versions.first == versions.last && within != versions => {
-                format!("version == {}", versions.first)
-            }
-            (None, None) => "true".to_string(),
-            (Some(one), None) | (None, Some(one)) => one,
-            (Some(lower), Some(upper)) => format!("{lower} && {upper}"),
-        })
-    }
-
-    fn always(&self) -> bool {
-        self.0 == "true"
-    }
-
-    fn negated(&self) -> String {
-        format!("!({})", self.0)
-    }
-
-    /// `then` where the condition holds, `otherwise` elsewhere.
-    fn wrap(&self, out: &mut String, then: &str, otherwise: &str) {
-        let _ = match (self.always(), then, otherwise) {
-            (_, "", "") => Ok(()),
-            (true, then, _) => writeln!(out, "{then}"),
-            (false, "", otherwise) => writeln!(out, "if {} {{ {otherwise} }}", self.negated()),
-            (false, then, "") => writeln!(out, "if {self} {{ {then} }}"),
-            (false, then, otherwise) => writeln!(out, "if {self} {{ {then} }} else {{ {otherwise} }}"),
-        };
-    }
-}
-
-impl std::fmt::Display for Condition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-fn rust_type(field: &Field) -> String {
-    let plain = plain_type(&field.ty);
-    // Records are never copied into a default value: "no records" is null, as in Kafka.
-    if field.nullable.is_some() || field.ty == Type::Records { format!("Option<{plain}>") } else { plain }
-}
-
-fn plain_type(ty: &Type) -> String {
-    match ty {
-        Type::Bool => "bool".into(),
-        Type::Int8 => "i8".into(),
-        Type::Int16 => "i16".into(),
-        Type::Int32 => "i32".into(),
-        Type::Int64 => "i64".into(),
-        Type::Float64 => "f64".into(),
-        Type::Uuid => "Uuid".into(),
-        Type::String => "Str".into(),
-        Type::Bytes => "Bytes".into(),
-        Type::Records => "Records".into(),
-        Type::Struct(name) => name.clone(),
-        Type::Array(element) => format!("Vec<{}>", plain_type(element)),
-    }
-}
-
-/// The name that `Reader` and `Writer` methods have for it.
-fn primitive(ty: &Type) -> String {
-    match ty {
-        Type::String => "string".into(),
-        Type::Records => "records".into(),
-        other => plain_type(other).to_lowercase(),
-    }
-}
-
-fn default_value(field: &Field) -> String {
-    let optional = field.nullable.is_some();
-    match (field.default.as_deref(), &field.ty) {
-        (_, Type::Records) | (Some("null"), _) => "None".into(),
-        (None, Type::Array(_) | Type::Bytes | Type::String) if optional => {
-            format!("Some({}::new())", path(&field.ty))
-        }
-        (None, Type::Array(_) | Type::Bytes | Type::String) => format!("{}::new()", path(&field.ty)),
-        (None, Type::Struct(name)) if optional => format!("Some({name}::default())"),
-        (None, Type::Struct(name)) => format!("{name}::default()"),
-        (None, Type::Uuid) => "Uuid::ZERO".into(),
-        (None, Type::Bool) => "false".into(),
-        (None, Type::Float64) => "0.0".into(),
-        (None, _) => "0".into(),
-        (Some(value), _) => value.into(),
-    }
-}
-
-fn path(ty: &Type) -> &'static str {
-    match ty {
-        Type::Array(_) => "Vec",
-        Type::Bytes => "Bytes",
-        _ => "Str",
-    }
-}
-
-/// Whether `self`'s field differs from its default, as an expression.
-fn is_not_default(field: &Field) -> String {
-    let value = format!("self.{}", ident(&field.name));
-    let null_by_default = field.default.as_deref() == Some("null") || field.ty == Type::Records;
-    match &field.ty {
-        _ if null_by_default => format!("{value}.is_some()"),
-        Type::Array(_) | Type::Bytes | Type::String if field.nullable.is_some() => {
-            format!("{value}.as_ref().is_none_or(|v| !v.is_empty())")
-        }
-        Type::Array(_) | Type::Bytes | Type::String => format!("!{value}.is_empty()"),
-        Type::Uuid => format!("!{value}.is_zero()"),
-        Type::Bool if field.default.as_deref() == Some("true") => format!("!{value}"),
-        Type::Bool => value,
-        _ => format!("{value} != {}", default_value(field)),
-    }
-}
-
-fn ident(name: &str) -> String {
-    match name {
-        "type" | "match" | "ref" | "move" | "use" => format!("{name}_"),
-        _ => name.to_string(),
-    }
 }
 
 fn snake_case(name: &str) -> String {

@@ -4,6 +4,8 @@
 //! gets no answer in time, and any error of the socket end the connection, and with it every request that
 //! still waits. Nothing is retried here: only the caller knows whether a request may be sent twice.
 
+#![deny(clippy::indexing_slicing)]
+
 mod driver;
 mod error;
 mod peer_versions;
