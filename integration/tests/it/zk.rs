@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use client::ids::{BrokerId, ControllerEpoch, ZkVersion};
 use client::zk::{
-    CreateMode, Election, Op, OpResult, RegisterError, Session, SessionState, Settled, WatchEvent, WatchPool,
-    ZkConfig, ZkError,
+    CreateMode, Election, Op, OpResult, RegisterError, Session, SessionState, Settled, Watch, WatchEvent,
+    WatchPool, ZkConfig, ZkError,
 };
 use client::znode::{broker, controller, directories};
 use integration::process;
@@ -20,9 +20,16 @@ fn with_zookeeper<F: Future<Output = ()>>(test: impl FnOnce(ZooKeeper) -> F) {
         eprintln!("SKIPPED: OTTLA_WITHOUT_ZOOKEEPER is set, and this test needs a ZooKeeper");
         return;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime can be built");
     let server = ZooKeeper::start();
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(120), test(server)).await.unwrap() });
+    let limit = Duration::from_secs(120);
+    runtime
+        .block_on(async { tokio::time::timeout(limit, test(server)).await })
+        .expect("a test ends within two minutes");
 }
 
 fn config(connect: &str, session_ms: u64) -> ZkConfig {
@@ -30,7 +37,7 @@ fn config(connect: &str, session_ms: u64) -> ZkConfig {
 }
 
 async fn state(session: &Session, wanted: impl FnMut(&SessionState) -> bool) -> SessionState {
-    *session.states().wait_for(wanted).await.unwrap()
+    *session.states().wait_for(wanted).await.expect("the session is held")
 }
 
 fn no_node(path: &str) -> ZkError {
@@ -433,8 +440,8 @@ fn five_thousand_watches_survive_a_cut_and_an_outage() {
 
         let pool = WatchPool::new(ZkConfig { max_in_flight: 100, ..config(&proxy.connect_string(), 10_000) });
         let watch_all = async || {
-            let watches = paths.iter().map(|path| async { pool.get_watch(path).await.unwrap().1 });
-            futures::future::join_all(watches).await
+            let reads = futures::future::join_all(paths.iter().map(|path| pool.get_watch(path))).await;
+            reads.into_iter().map(|read| read.unwrap().1).collect::<Vec<Watch>>()
         };
         let watches = watch_all().await;
         // 280 KB of paths in sessions of 96 KiB.
