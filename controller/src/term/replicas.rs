@@ -62,7 +62,8 @@ impl<W: World> Term<W> {
     ) -> Result<(), Trouble> {
         let (led, never_led): (Vec<_>, Vec<_>) =
             partitions.into_iter().partition(|p| self.cluster.leadership(p).is_some());
-        for partition in self.leave_isrs(broker, led).await? {
+        let (left, was_out) = self.leave_isrs(broker, led).await?;
+        for partition in left {
             self.cluster.set_replica_state(&partition, broker, ReplicaState::Offline);
             if self.cluster.is_to_delete(&partition.topic) {
                 continue;
@@ -71,6 +72,14 @@ impl<W: World> Term<W> {
             let others: Vec<BrokerId> = replicas.iter().copied().filter(|&id| id != broker).collect();
             batch.leader_and_isr(&self.cluster, &others, &partition, false);
         }
+        for partition in was_out {
+            self.cluster.set_replica_state(&partition, broker, ReplicaState::Offline);
+            if !self.cluster.is_to_delete(&partition.topic) {
+                // Roles stay as they are (Kafka repeats them here, and replicas ignore that), but
+                // brokers have to know that this replica is not there.
+                batch.update_metadata(&self.cluster, self.cluster.brokers().keys().copied(), [&partition]);
+            }
+        }
         for partition in never_led {
             self.cluster.set_replica_state(&partition, broker, ReplicaState::Offline);
             batch.update_metadata(&self.cluster, self.cluster.brokers().keys().copied(), [&partition]);
@@ -78,14 +87,14 @@ impl<W: World> Term<W> {
         Ok(())
     }
 
-    /// Writes the ISRs that hold the broker without it. Returns the partitions it is out of now,
-    /// also those it was out of before.
+    /// Writes the ISRs that hold the broker without it. Returns the partitions whose ISR it left
+    /// now, and those it was out of before.
     async fn leave_isrs(
         &mut self,
         broker: BrokerId,
         partitions: Vec<TopicPartition>,
-    ) -> Result<Vec<TopicPartition>, Trouble> {
-        let mut out = Vec::new();
+    ) -> Result<(Vec<TopicPartition>, Vec<TopicPartition>), Trouble> {
+        let (mut left, mut out) = (Vec::new(), Vec::new());
         let mut outcomes = Outcomes::new();
         let mut open = partitions;
         while !open.is_empty() {
@@ -100,7 +109,7 @@ impl<W: World> Term<W> {
                 }
             }
             let (written, overtaken) = self.write_states(decided, &mut outcomes).await?;
-            out.extend(written);
+            left.extend(written);
             self.refresh(&overtaken, &mut outcomes).await?;
             open = overtaken.into_iter().filter(|p| !outcomes.contains_key(p)).collect();
         }
@@ -109,8 +118,7 @@ impl<W: World> Term<W> {
                 tracing::warn!(%partition, %broker, %reason, "a replica that is gone stays in the ISR");
             }
         }
-        out.sort();
-        Ok(out)
+        Ok((left, out))
     }
 
     /// Replicas are told to delete what they hold.

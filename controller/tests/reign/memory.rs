@@ -1,0 +1,318 @@
+//! ZooKeeper and brokers in memory, with a transcript of what a controller writes and sends.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition, Uuid, ZkVersion};
+use client::wire::ErrorCode;
+use client::znode::broker::{self, Endpoint, Registration, SecurityProtocol};
+use client::znode::config::{ConfigEntity, Overrides};
+use client::znode::partition::{self, PartitionState};
+use client::znode::topic::{self, PartitionAssignment, TopicAssignment};
+use client::znode::{admin, config};
+use controller::cluster::Broker;
+use controller::plan::ControlRequest;
+use controller::term::{Settings, Term};
+use controller::world::{Event, Node, Rejection, Trouble, World, Write};
+use futures::executor::block_on;
+
+#[derive(Debug, Default)]
+struct Inner {
+    nodes: BTreeMap<String, Node>,
+    zxid: i64,
+    fenced: bool,
+    transcript: Vec<String>,
+    /// Requests to delete replicas that were not answered yet.
+    deletions: Vec<(BrokerId, Vec<TopicPartition>)>,
+    remembered_id: Option<Uuid>,
+    ids: u8,
+}
+
+/// A cluster outside of any controller. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Memory(Arc<Mutex<Inner>>);
+
+impl Memory {
+    /// Brokers 1 to `count`, no topics, everything as before the first controller.
+    pub(crate) fn with_brokers(count: i32) -> Memory {
+        let memory = Memory::default();
+        for id in 1..=count {
+            memory.register(id);
+        }
+        memory
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().expect("no test panics while it holds the lock")
+    }
+
+    pub(crate) fn put(&self, path: &str, data: impl Into<Vec<u8>>) {
+        let mut inner = self.inner();
+        inner.zxid += 1;
+        let czxid = inner.zxid;
+        let data = data.into();
+        inner
+            .nodes
+            .entry(path.to_owned())
+            .and_modify(|node| {
+                node.version.0 += 1;
+                node.data.clone_from(&data);
+            })
+            .or_insert(Node { data, version: ZkVersion(0), czxid });
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        self.inner().nodes.remove(path);
+    }
+
+    pub(crate) fn data(&self, path: &str) -> Option<String> {
+        let node = self.inner().nodes.get(path).cloned()?;
+        Some(String::from_utf8(node.data).expect("znodes are text"))
+    }
+
+    pub(crate) fn register(&self, id: i32) {
+        let endpoint = Endpoint {
+            listener: "PLAINTEXT".into(),
+            security_protocol: SecurityProtocol::Plaintext,
+            host: format!("h{id}"),
+            port: 9092,
+        };
+        let registration = Registration {
+            endpoints: vec![endpoint],
+            rack: None,
+            jmx_port: -1,
+            timestamp_ms: 0,
+            features: BTreeMap::new(),
+        };
+        let path = broker::path(BrokerId(id));
+        self.remove(&path);
+        self.put(&path, registration.encode());
+    }
+
+    pub(crate) fn unregister(&self, id: i32) {
+        self.remove(&broker::path(BrokerId(id)));
+    }
+
+    pub(crate) fn epoch_of(&self, id: i32) -> BrokerEpoch {
+        BrokerEpoch(self.inner().nodes[&broker::path(BrokerId(id))].czxid)
+    }
+
+    /// As a tool or broker writes a topic's node.
+    pub(crate) fn put_topic(&self, name: &str, id: Option<Uuid>, replicas: &[&[i32]]) {
+        let of = |ids: &[i32]| PartitionAssignment::of(ids.iter().map(|&id| BrokerId(id)).collect());
+        let partitions = (0..).zip(replicas.iter().map(|ids| of(ids))).collect();
+        self.put(&topic::path(name), TopicAssignment { topic_id: id, partitions }.encode());
+    }
+
+    pub(crate) fn allow_unclean(&self, topic: &str) {
+        let overrides = Overrides::from([("unclean.leader.election.enable".into(), "true".into())]);
+        self.put(&ConfigEntity::Topic(topic.into()).path(), config::encode(&overrides));
+    }
+
+    pub(crate) fn request_deletion(&self, topic: &str) {
+        self.put(&admin::delete_topic_path(topic), "");
+    }
+
+    pub(crate) fn remember_id(&self, id: Uuid) {
+        self.inner().remembered_id = Some(id);
+    }
+
+    /// Another controller was elected.
+    pub(crate) fn fence(&self) {
+        self.inner().fenced = true;
+    }
+
+    /// What was written and sent since the last call.
+    pub(crate) fn transcript(&self) -> String {
+        let mut lines = std::mem::take(&mut self.inner().transcript);
+        lines.push(String::new());
+        lines.join("\n")
+    }
+
+    /// The brokers' answers to requests to delete replicas, as events.
+    pub(crate) fn deletions_answered(&self, error: ErrorCode) -> Vec<Event> {
+        let answered = std::mem::take(&mut self.inner().deletions).into_iter();
+        let event = |(broker, partitions): (BrokerId, Vec<TopicPartition>)| Event::ReplicasDeleted {
+            broker,
+            partitions: partitions.into_iter().map(|partition| (partition, error)).collect(),
+        };
+        answered.map(event).collect()
+    }
+}
+
+/// A controller that reigns over a [`Memory`].
+pub(crate) struct Reign {
+    pub(crate) memory: Memory,
+    pub(crate) term: Term<Memory>,
+}
+
+impl Reign {
+    /// Takes over; the transcript holds what that took.
+    pub(crate) fn begin(memory: &Memory, epoch: i32) -> Reign {
+        Reign::begin_with(memory, epoch, Settings::default())
+    }
+
+    pub(crate) fn begin_with(memory: &Memory, epoch: i32, settings: Settings) -> Reign {
+        let term = block_on(Term::take_over(memory.clone(), ControllerEpoch(epoch), settings));
+        Reign { memory: memory.clone(), term: term.expect("nothing is refused") }
+    }
+
+    /// A cluster with topic `t` of these replicas, made by the first controller.
+    pub(crate) fn with_topic(brokers: i32, replicas: &[&[i32]]) -> Reign {
+        let memory = Memory::with_brokers(brokers);
+        let mut reign = Reign::begin(&memory, 1);
+        memory.put_topic("t", Some(Uuid([7; 16])), replicas);
+        reign.on(Event::TopicsChanged);
+        memory.transcript();
+        reign
+    }
+
+    /// Handles an event and returns the transcript of it.
+    pub(crate) fn on(&mut self, event: Event) -> String {
+        block_on(self.term.handle(event)).expect("nothing is refused");
+        self.memory.transcript()
+    }
+
+    pub(crate) fn dies(&mut self, broker: i32) -> String {
+        self.memory.unregister(broker);
+        self.on(Event::BrokersChanged)
+    }
+
+    pub(crate) fn registers(&mut self, broker: i32) -> String {
+        self.memory.register(broker);
+        self.on(Event::BrokersChanged)
+    }
+
+    /// `leader epoch version isr…` of a partition's node.
+    pub(crate) fn state(&self, topic: &str, partition: i32) -> String {
+        let path = partition::state_path(topic, partition);
+        let node = self.memory.inner().nodes.get(&path).cloned().expect("the partition has a state");
+        shown_state(&node.data, node.version)
+    }
+}
+
+fn shown_state(data: &[u8], version: ZkVersion) -> String {
+    let state = PartitionState::decode(data).expect("the controller writes states that can be read");
+    let isr: Vec<String> = state.isr.iter().map(BrokerId::to_string).collect();
+    let recovering = if state.recovery.code() == 1 { ", recovering" } else { "" };
+    let PartitionState { leader, leader_epoch, controller_epoch, .. } = state;
+    let isr = isr.join(" ");
+    format!(
+        "leader {leader}, leader epoch {leader_epoch}, isr {isr}, controller {controller_epoch}{recovering}; version {version}"
+    )
+}
+
+/// Paths of partitions are long and all alike.
+fn shown_path(path: &str) -> String {
+    path.replace("/brokers/topics/", "")
+}
+
+impl Inner {
+    fn apply(&mut self, write: Write) -> Result<ZkVersion, Rejection> {
+        self.zxid += 1;
+        let czxid = self.zxid;
+        match write {
+            Write::Create { path, data } => {
+                if self.nodes.contains_key(&path) {
+                    return Err(Rejection::NodeExists);
+                }
+                self.nodes.insert(path, Node { data, version: ZkVersion(0), czxid });
+                Ok(ZkVersion(0))
+            }
+            Write::Set { path, data, version } => {
+                let node = self.nodes.get_mut(&path).ok_or(Rejection::NoNode)?;
+                if version.is_some_and(|version| version != node.version) {
+                    return Err(Rejection::BadVersion);
+                }
+                node.version.0 += 1;
+                node.data = data;
+                Ok(node.version)
+            }
+            Write::Delete { path } => {
+                let below = format!("{path}/");
+                if self.nodes.keys().any(|other| other.starts_with(&below)) {
+                    return Err(Rejection::NotEmpty);
+                }
+                self.nodes.remove(&path).map(|_| ZkVersion(0)).ok_or(Rejection::NoNode)
+            }
+        }
+    }
+
+    fn note(&mut self, write: &Write, result: &Result<ZkVersion, Rejection>) {
+        let (verb, data) = match write {
+            Write::Create { data, .. } => ("create", data.as_slice()),
+            Write::Set { data, .. } => ("set", data.as_slice()),
+            Write::Delete { .. } => ("delete", &[][..]),
+        };
+        let path = shown_path(write.path());
+        let line = match result {
+            Err(rejection) => format!("{verb} {path}: {rejection}"),
+            Ok(version) if path.ends_with("/state") && verb != "delete" => {
+                format!("{verb} {path}: {}", shown_state(data, *version))
+            }
+            Ok(_) if data.is_empty() => format!("{verb} {path}"),
+            Ok(version) => format!("{verb} {path}: {}; version {version}", String::from_utf8_lossy(data)),
+        };
+        self.transcript.push(line);
+    }
+}
+
+impl World for Memory {
+    async fn read(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Trouble> {
+        let inner = self.inner();
+        Ok(paths.iter().map(|path| inner.nodes.get(path).cloned()).collect())
+    }
+
+    async fn list(&self, path: &str) -> Result<Vec<String>, Trouble> {
+        let below = format!("{path}/");
+        let inner = self.inner();
+        let names = inner.nodes.keys().filter_map(|path| path.strip_prefix(&below)?.split('/').next());
+        let mut names: Vec<String> = names.map(String::from).collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Result<ZkVersion, Rejection>>, Trouble> {
+        let mut inner = self.inner();
+        if inner.fenced && !writes.is_empty() {
+            return Err(Trouble::Fenced);
+        }
+        let mut results = Vec::new();
+        for write in writes {
+            let result = inner.apply(write.clone());
+            inner.note(&write, &result);
+            results.push(result);
+        }
+        Ok(results)
+    }
+
+    fn connect(&mut self, _: BrokerId, _: &Broker) {}
+
+    fn disconnect(&mut self, _: BrokerId) {}
+
+    fn send(&mut self, to: BrokerId, request: ControlRequest) {
+        let mut inner = self.inner();
+        inner.transcript.push(format!("to {to}: {request}"));
+        if let ControlRequest::StopReplica(stop) = request {
+            let deleted = stop.partitions.into_iter().filter(|(_, stopped)| stopped.delete);
+            let deleted: Vec<TopicPartition> = deleted.map(|(partition, _)| partition).collect();
+            if !deleted.is_empty() {
+                inner.deletions.push((to, deleted));
+            }
+        }
+    }
+
+    fn watch_topic(&mut self, _: &Arc<str>) {}
+
+    fn unwatch_topic(&mut self, _: &str) {}
+
+    fn remembered_topic_id(&self, _: &str) -> Option<Uuid> {
+        self.inner().remembered_id
+    }
+
+    fn new_topic_id(&mut self) -> Uuid {
+        let mut inner = self.inner();
+        inner.ids += 1;
+        Uuid([inner.ids; 16])
+    }
+}
