@@ -99,6 +99,7 @@ pub struct TopicsConfig {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplicationConfig {
+    pub fetchers_per_leader: usize,
     pub lag_max: Duration,
     pub socket_timeout: Duration,
     pub fetch_partition_bytes_max: i32,

@@ -1,10 +1,17 @@
 //! The broker: log files, partitions, replication and the server.
 
 pub mod api;
+pub mod clock;
+pub mod cluster_view;
 pub mod config;
 pub mod dynamic_config;
 pub mod fetch_session;
+mod fetcher;
+mod hosted;
+mod isr_channel;
 pub mod log;
 pub mod metadata;
 pub mod partition;
+mod peer;
+pub mod replicas;
 pub mod server;

@@ -257,6 +257,7 @@ impl Reader<'_> {
 
     fn replication(&mut self) -> ReplicationConfig {
         ReplicationConfig {
+            fetchers_per_leader: self.count("num.replica.fetchers"),
             lag_max: self.wait("replica.lag.time.max.ms"),
             socket_timeout: self.wait("replica.socket.timeout.ms"),
             fetch_partition_bytes_max: self.int("replica.fetch.max.bytes"),

@@ -57,6 +57,7 @@ fn defaults_are_kafkas() {
     assert_eq!(
         config.replication,
         ReplicationConfig {
+            fetchers_per_leader: 1,
             lag_max: Duration::from_secs(30),
             socket_timeout: Duration::from_secs(30),
             fetch_partition_bytes_max: 1_048_576,

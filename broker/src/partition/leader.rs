@@ -6,7 +6,8 @@
 //! It never proposes a second ISR change while one is unanswered, and never takes an unanswered
 //! removal for granted (KIP-497, Kafka's `Partition.scala`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use client::ids::{BrokerId, LeaderEpoch, Offset, ZkVersion};
@@ -15,13 +16,22 @@ use client::ids::{BrokerId, LeaderEpoch, Offset, ZkVersion};
 const UNKNOWN: Offset = Offset(-1);
 
 /// What the leader cannot know by itself at the moment of an event.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Moment<'a> {
     pub now: Instant,
     /// `replica.lag.time.max.ms`
     pub lag_max: Duration,
-    /// The brokers that the metadata cache knows to be alive.
-    pub live: &'a BTreeSet<BrokerId>,
+    /// Whether the metadata cache knows a broker to be alive.
+    pub is_alive: &'a dyn Fn(BrokerId) -> bool,
+}
+
+impl fmt::Debug for Moment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Moment")
+            .field("now", &self.now)
+            .field("lag_max", &self.lag_max)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The in-sync set, or the question put to the controller about it.
@@ -250,10 +260,10 @@ impl Leader {
     }
 
     /// The least log start among the leader, whose own is given, and its live followers.
-    pub fn low_watermark(&self, own_log_start: Offset, live: &BTreeSet<BrokerId>) -> Offset {
+    pub fn low_watermark(&self, own_log_start: Offset, is_alive: &dyn Fn(BrokerId) -> bool) -> Offset {
         self.followers
             .iter()
-            .filter(|(id, _)| live.contains(id))
+            .filter(|(id, _)| is_alive(**id))
             .map(|(_, remote)| remote.log_start)
             .fold(own_log_start, Offset::min)
     }
@@ -361,7 +371,7 @@ impl Leader {
     fn propose_expansion(&mut self, id: BrokerId, end: Offset, at: &Moment<'_>) -> Option<IsrProposal> {
         let Isr::Committed(isr) = &self.isr else { return None };
         let in_sync = end >= self.high_watermark && end >= self.epoch_start;
-        if !in_sync || isr.contains(&id) || !at.live.contains(&id) {
+        if !in_sync || isr.contains(&id) || !(at.is_alive)(id) {
             return None;
         }
         let mut proposed = isr.clone();
@@ -386,7 +396,7 @@ impl Leader {
             .followers
             .iter()
             .filter(|(id, remote)| {
-                self.isr.may_contain(**id) || (at.live.contains(id) && remote.is_caught_up(self.end, at))
+                self.isr.may_contain(**id) || ((at.is_alive)(**id) && remote.is_caught_up(self.end, at))
             })
             .map(|(_, remote)| remote.end)
             .fold(self.end, Offset::min);

@@ -14,7 +14,7 @@ pub(super) const TABLE: &[Definition] = &[
     int("replica.fetch.wait.max.ms").or("500").kept("How long the leader may hold a follower's request for want of data."),
     int("replica.fetch.min.bytes").or("1").kept("Bytes a follower's request waits for."),
     int("replica.fetch.backoff.ms").or("1000").at_least(0).kept("Pause of a follower after a failed fetch."),
-    int("num.replica.fetchers").or("1").cluster_wide().accepted("Fetcher threads per leader broker; here one task per leader does it."),
+    int("num.replica.fetchers").or("1").cluster_wide().kept("Tasks that fetch from each leader broker."),
     long("replica.high.watermark.checkpoint.interval.ms").or("5000").kept("How often high watermarks are written to disk."),
     int("fetch.purgatory.purge.interval.requests").or("1000").accepted("Cleaning of parked fetches, which leave nothing behind here."),
     int("producer.purgatory.purge.interval.requests").or("1000").accepted("Cleaning of parked produce requests, which leave nothing behind here."),

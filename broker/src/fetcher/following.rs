@@ -1,0 +1,133 @@
+//! The partitions that one task fetches.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use client::ids::{LeaderEpoch, TopicPartition, Uuid};
+use tokio::sync::Notify;
+
+use super::backoff::backoff;
+use super::session::Ask;
+use crate::partition::Partition;
+
+/// Changed by the controller's requests, read by the task.
+#[derive(Debug, Default)]
+pub(super) struct Following {
+    partitions: Mutex<BTreeMap<TopicPartition, Followed>>,
+    changed: Notify,
+}
+
+#[derive(Debug, Clone)]
+struct Followed {
+    partition: Arc<Partition>,
+    epoch: LeaderEpoch,
+    by_name: bool,
+    state: State,
+    /// Attempts that failed since the last that did not.
+    failures: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ready,
+    Delayed(Instant),
+    /// Nothing but a new word of the controller can help.
+    Failed,
+}
+
+/// What to fetch now, and when there will be more.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub asks: BTreeMap<TopicPartition, Ask>,
+    pub next_at: Option<Instant>,
+}
+
+impl Following {
+    pub(super) fn add(&self, partition: Arc<Partition>, epoch: LeaderEpoch) {
+        let id = partition.id().clone();
+        let followed = Followed { partition, epoch, by_name: false, state: State::Ready, failures: 0 };
+        self.lock().insert(id, followed);
+        self.changed.notify_one();
+    }
+
+    /// True if it was there.
+    pub(super) fn remove(&self, id: &TopicPartition) -> bool {
+        self.lock().remove(id).is_some()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    pub(super) fn by_name(&self, id: &TopicPartition) {
+        if let Some(followed) = self.lock().get_mut(id) {
+            followed.by_name = true;
+        }
+    }
+
+    /// Waits until a partition is added.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    pub(super) fn wanted(&self, max_bytes: i32, now: Instant) -> Wanted {
+        let mut wanted = Wanted { asks: BTreeMap::new(), next_at: None };
+        for (id, followed) in self.lock().iter_mut() {
+            match followed.state {
+                State::Failed => continue,
+                State::Delayed(until) if until > now => {
+                    wanted.next_at = Some(wanted.next_at.map_or(until, |at| at.min(until)));
+                    continue;
+                }
+                State::Delayed(_) | State::Ready => followed.state = State::Ready,
+            }
+            // A partition that changed its role is about to be taken from here.
+            if let Some(position) = followed.partition.follow_position(followed.epoch) {
+                let ask = Ask {
+                    topic_id: if followed.by_name { Uuid::ZERO } else { position.topic_id },
+                    leader_epoch: followed.epoch,
+                    offset: position.offset,
+                    last_fetched_epoch: position.last_fetched_epoch,
+                    log_start: position.log_start,
+                    max_bytes,
+                };
+                wanted.asks.insert(id.clone(), ask);
+            }
+        }
+        wanted
+    }
+
+    /// The partition, if it is still followed in the epoch that was asked for.
+    pub(super) fn get(&self, id: &TopicPartition, epoch: LeaderEpoch) -> Option<Arc<Partition>> {
+        let partitions = self.lock();
+        let followed = partitions.get(id).filter(|followed| followed.epoch == epoch)?;
+        Some(Arc::clone(&followed.partition))
+    }
+
+    pub(super) fn succeeded(&self, id: &TopicPartition, epoch: LeaderEpoch) {
+        self.with(id, epoch, |followed| followed.failures = 0);
+    }
+
+    pub(super) fn delay(&self, id: &TopicPartition, epoch: LeaderEpoch, most: Duration, now: Instant) {
+        self.with(id, epoch, |followed| {
+            followed.failures = followed.failures.saturating_add(1);
+            followed.state = State::Delayed(now + backoff(followed.failures, most));
+        });
+    }
+
+    pub(super) fn fail(&self, id: &TopicPartition, epoch: LeaderEpoch) {
+        self.with(id, epoch, |followed| followed.state = State::Failed);
+    }
+
+    fn with(&self, id: &TopicPartition, epoch: LeaderEpoch, change: impl FnOnce(&mut Followed)) {
+        if let Some(followed) = self.lock().get_mut(id).filter(|followed| followed.epoch == epoch) {
+            change(followed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Followed>> {
+        // Each change under the lock is whole by itself.
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,136 @@
+//! The loop of one fetcher.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use client::connection::{Connection, ConnectionError};
+use client::ids::BrokerId;
+use client::wire::ErrorCode;
+use client::wire::messages::FetchResponse;
+use thiserror::Error;
+
+use super::Common;
+use super::backoff::backoff;
+use super::following::{Following, Wanted};
+use super::request;
+use super::session::FetchSession;
+use crate::cluster_view::Endpoint;
+use crate::peer;
+
+/// Fetches from one broker until its handle is dropped.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) common: Arc<Common>,
+    pub(super) leader: BrokerId,
+    pub(super) following: Arc<Following>,
+    pub(super) session: FetchSession,
+    client_id: String,
+    link: Option<(Endpoint, Connection)>,
+    failures: u32,
+}
+
+/// Why a round came to nothing.
+#[derive(Debug, Error)]
+enum RoundError {
+    #[error("broker {0} is not in the cluster's metadata")]
+    UnknownBroker(BrokerId),
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    #[error("the leader answered {}", .0.name())]
+    Refused(ErrorCode),
+}
+
+impl Task {
+    pub(super) fn new(
+        common: Arc<Common>,
+        leader: BrokerId,
+        index: usize,
+        following: Arc<Following>,
+    ) -> Task {
+        let client_id = format!("broker-{}-fetcher-{index}", common.me);
+        let session = FetchSession::default();
+        Task { common, leader, following, session, client_id, link: None, failures: 0 }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            let Wanted { asks, next_at } =
+                self.following.wanted(self.common.config.fetch_partition_bytes_max, Instant::now());
+            if asks.is_empty() {
+                self.idle(next_at).await;
+                continue;
+            }
+            let next = self.session.next(asks);
+            match self.fetch(&next).await {
+                Ok((connection, response)) => {
+                    self.failures = 0;
+                    self.take(&connection, response).await;
+                }
+                Err(error) => self.failed(&error).await,
+            }
+        }
+    }
+
+    /// Waits for something to fetch.
+    async fn idle(&self, next_at: Option<Instant>) {
+        match next_at {
+            None => self.following.changed().await,
+            Some(at) => {
+                let _ = tokio::time::timeout_at(at.into(), self.following.changed()).await;
+            }
+        }
+    }
+
+    async fn fetch(
+        &mut self,
+        next: &super::session::NextFetch,
+    ) -> Result<(Connection, FetchResponse), RoundError> {
+        let connection = self.connected().await?;
+        let Common { me, fence, config, .. } = &*self.common;
+        let (request, version) = request::fetch(next, *me, fence.registration(), config);
+        let within = config.socket_timeout + config.fetch_wait_max;
+        let response = connection.send_within(&request, version, within).await?;
+        match ErrorCode::from_code(response.error_code) {
+            ErrorCode::None => {
+                self.session.answered(response.session_id);
+                Ok((connection, response))
+            }
+            error => Err(RoundError::Refused(error)),
+        }
+    }
+
+    /// The connection in use, or a new one to where the broker is now.
+    async fn connected(&mut self) -> Result<Connection, RoundError> {
+        let endpoint = self.common.view.endpoint(self.leader);
+        let endpoint = endpoint.ok_or(RoundError::UnknownBroker(self.leader))?;
+        match &self.link {
+            Some((at, connection)) if *at == endpoint => Ok(connection.clone()),
+            _ => {
+                self.session.doubtful();
+                let timeout = self.common.config.socket_timeout;
+                let connection = peer::connect(&endpoint, &self.client_id, timeout).await?;
+                self.link = Some((endpoint, connection.clone()));
+                Ok(connection)
+            }
+        }
+    }
+
+    async fn failed(&mut self, error: &RoundError) {
+        match error {
+            RoundError::Refused(ErrorCode::FetchSessionIdNotFound) => self.session.lost(),
+            RoundError::Refused(_) => self.session.doubtful(),
+            RoundError::UnknownBroker(_) | RoundError::Connection(_) => {
+                self.session.doubtful();
+                self.link = None;
+            }
+        }
+        self.failures = self.failures.saturating_add(1);
+        let wait = backoff(self.failures, self.common.config.fetch_backoff);
+        if self.failures == 1 {
+            tracing::info!(leader = %self.leader, %error, "fetching failed; trying again");
+        } else {
+            tracing::debug!(leader = %self.leader, %error, failures = self.failures, "fetching failed again");
+        }
+        tokio::time::sleep(wait).await;
+    }
+}

@@ -1,0 +1,82 @@
+//! The leader's append, and the wait until it is replicated.
+
+use client::ids::{LeaderEpoch, Offset};
+
+use super::{Partition, PartitionError};
+use crate::clock::Now;
+use crate::log::Appended;
+
+/// How many replicas a producer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequiredAcks {
+    None,
+    Leader,
+    All,
+}
+
+impl RequiredAcks {
+    /// `None` if `acks` is not 0, 1 or −1.
+    pub fn from_wire(acks: i16) -> Option<RequiredAcks> {
+        match acks {
+            0 => Some(RequiredAcks::None),
+            1 => Some(RequiredAcks::Leader),
+            -1 => Some(RequiredAcks::All),
+            _ => None,
+        }
+    }
+}
+
+/// Records that are in the leader's log.
+#[derive(Debug)]
+pub struct Append {
+    pub appended: Appended,
+    pub log_start: Offset,
+    /// The epoch they were appended in.
+    pub epoch: LeaderEpoch,
+    /// The high watermark that means every replica in sync has them.
+    pub required: Offset,
+}
+
+impl Partition {
+    /// Appends validated batches, whose offsets and leader epoch are set here in place. With
+    /// [`RequiredAcks::All`] the append is refused while too few replicas are in sync; whoever
+    /// asked for it then awaits [`Partition::wait_for_acks`].
+    pub fn append_as_leader(
+        &self,
+        batches: &mut [u8],
+        acks: RequiredAcks,
+        now: Now,
+    ) -> Result<Append, PartitionError> {
+        self.change(now, |inner, moment| {
+            let (leader, log) = inner.leading()?;
+            if acks == RequiredAcks::All && !leader.has_enough_in_sync() {
+                return Err(PartitionError::NotEnoughReplicas {
+                    in_sync: leader.isr().committed().len(),
+                    needed: leader.effective_min_isr(),
+                });
+            }
+            let appended = log.append_as_leader(batches, leader.epoch(), now.unix_ms)?;
+            leader.appended(log.end_offset(), moment);
+            Ok(Append {
+                required: appended.last_offset + 1,
+                appended,
+                log_start: log.start_offset(),
+                epoch: leader.epoch(),
+            })
+        })
+    }
+
+    /// Returns when every replica in sync has what was appended, or when that can no longer be
+    /// known here. The caller sets the time limit.
+    pub async fn wait_for_acks(&self, epoch: LeaderEpoch, required: Offset) -> Result<(), PartitionError> {
+        let mut facts = self.status.subscribe();
+        loop {
+            if let Some(verdict) = facts.borrow_and_update().acks(epoch, required) {
+                return verdict;
+            }
+            if facts.changed().await.is_err() {
+                return Err(PartitionError::NotLeader);
+            }
+        }
+    }
+}

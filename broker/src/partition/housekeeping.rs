@@ -1,0 +1,129 @@
+//! What happens to a partition from time to time: lag checks, answers about the in-sync set,
+//! retention, flushes, checkpoints, changed configuration, a failing directory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use client::ids::{BrokerId, LeaderEpoch, ZkVersion};
+
+use super::leader::IsrProposal;
+use super::{Partition, PartitionError, Role, TopicConfig};
+use crate::clock::Now;
+use crate::log::{Log, LogMarks};
+
+/// The controller's answer to a proposal, as far as the partition is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum IsrAnswer {
+    Written {
+        leader_epoch: LeaderEpoch,
+        isr: Vec<BrokerId>,
+        partition_epoch: ZkVersion,
+    },
+    /// Not written and not going to be.
+    Refused,
+}
+
+impl Partition {
+    /// Proposes to drop followers that lag too long.
+    pub(crate) fn check_lag(&self, now: Now) {
+        let proposed = self.change(now, |inner, moment| {
+            let topic_id = inner.topic_id;
+            let (leader, _) = inner.leading()?;
+            Ok(leader.check_lag(moment).map(|proposal| (topic_id, proposal)))
+        });
+        if let Ok(Some((topic_id, proposal))) = proposed {
+            self.propose(topic_id, Some(proposal));
+        }
+    }
+
+    /// Whether the controller's answer to `proposal` is still wanted.
+    pub(crate) fn awaits(&self, proposal: &IsrProposal) -> bool {
+        matches!(&self.lock().role, Role::Leader(leader) if leader.is_pending_for(proposal))
+    }
+
+    /// Settles `proposal`, unless the controller's LeaderAndIsr did so before.
+    pub(crate) fn isr_answered(&self, proposal: &IsrProposal, answer: &IsrAnswer, now: Now) {
+        let settled = self.change(now, |inner, moment| {
+            let (leader, _) = inner.leading()?;
+            if !leader.is_pending_for(proposal) {
+                return Ok(None);
+            }
+            let settled = match answer {
+                IsrAnswer::Written { leader_epoch, isr, partition_epoch } => {
+                    leader.isr_written(*leader_epoch, isr, *partition_epoch, moment)
+                }
+                IsrAnswer::Refused => leader.isr_refused(proposal),
+            };
+            if settled.is_err() {
+                return Ok(None);
+            }
+            let settled = (leader.isr().committed().to_vec(), leader.partition_epoch());
+            inner.partition_epoch = settled.1;
+            Ok(Some(settled))
+        });
+        match settled {
+            Ok(Some((isr, partition_epoch))) => tracing::info!(
+                partition = %self.id, ?isr, %partition_epoch, ?answer, "the in-sync set is settled"
+            ),
+            Ok(None) | Err(_) => tracing::debug!(
+                partition = %self.id, ?proposal, ?answer, "an answer about the in-sync set came too late"
+            ),
+        }
+    }
+
+    /// What the checkpoints keep; `None` without a log.
+    pub(crate) fn marks(&self) -> Option<LogMarks> {
+        self.lock().log.as_ref().map(Log::marks)
+    }
+
+    /// Takes the topic's changed configuration over.
+    pub(crate) fn configure(&self, config: Arc<TopicConfig>, now: Now) {
+        let configured = self.change(now, |inner, moment| {
+            inner.config = Arc::clone(&config);
+            if let Some(log) = &mut inner.log {
+                log.set_config(config.log.clone());
+            }
+            if let Role::Leader(leader) = &mut inner.role {
+                leader.min_insync_changed(config.min_insync_replicas, moment);
+            }
+            Ok(())
+        });
+        debug_assert!(configured.is_ok(), "configuring cannot fail");
+    }
+
+    /// Deletes what retention no longer keeps, and forgets producers that went silent.
+    pub(crate) fn clean_up(&self, now: Now) -> Result<usize, PartitionError> {
+        self.change(now, |inner, _| {
+            let log = inner.log_mut()?;
+            log.expire_producers(now.unix_ms);
+            let deleted = log.delete_expired(now.unix_ms)?;
+            let start = log.start_offset();
+            if let Role::Leader(leader) = &mut inner.role {
+                leader.start_moved(start);
+            }
+            Ok(deleted)
+        })
+    }
+
+    /// Syncs what is due, without holding up reads and appends meanwhile.
+    pub(crate) fn flush(&self, now: Now) -> Result<(), PartitionError> {
+        let job = self.change(now, |inner, _| Ok(inner.log()?.flush_due(now.unix_ms)?))?;
+        let Some(job) = job else { return Ok(()) };
+        let outcome = job.run();
+        self.change(now, |inner, _| Ok(inner.log_mut()?.flushed(outcome)?))
+    }
+
+    /// Goes offline if the log lies in `dir`, which failed. True if it does.
+    pub(crate) fn dir_failed(&self, dir: &Path, now: Now) -> bool {
+        let mut here = false;
+        let changed = self.change(now, |inner, _| {
+            here = inner.log.as_ref().is_some_and(|log| log.dir().path() == dir);
+            if here {
+                inner.go_offline();
+            }
+            Ok(())
+        });
+        debug_assert!(changed.is_ok(), "going offline cannot fail");
+        here
+    }
+}

@@ -1,0 +1,191 @@
+//! The replicas on this broker: which partitions it hosts, in which role the controller wants
+//! them, and all that has to happen to them from time to time.
+//!
+//! Requests of controllers are handled one at a time, in the order they came, off the runtime's
+//! threads since they make, recover and delete files. Everything else only looks partitions up.
+
+mod assign;
+mod housekeeping;
+mod logs;
+mod stop;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use client::ids::BrokerId;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+use crate::clock::Now;
+use crate::cluster_view::ClusterView;
+use crate::config::{LogDirsConfig, ReplicationConfig};
+use crate::control_fence::ControlFence;
+use crate::fetcher::Fetchers;
+use crate::hosted::Hosted;
+use crate::isr_channel::IsrChannel;
+use crate::log::LogDirs;
+use crate::partition::{Partition, Surroundings, TopicConfig};
+
+/// Gives the present configuration of a topic.
+pub type TopicConfigs = Arc<dyn Fn(&str) -> Arc<TopicConfig> + Send + Sync>;
+
+/// What the replicas stand on.
+pub struct ReplicasParts {
+    pub me: BrokerId,
+    pub replication: ReplicationConfig,
+    pub log_dirs: LogDirsConfig,
+    /// `controller.socket.timeout.ms`
+    pub controller_timeout: Duration,
+    pub fence: Arc<ControlFence>,
+    pub view: ClusterView,
+    pub topic_configs: TopicConfigs,
+    /// All directories, their logs loaded.
+    pub dirs: Arc<LogDirs>,
+    /// Where the directories' failure callback sends their paths.
+    pub failed_dirs: mpsc::UnboundedReceiver<PathBuf>,
+}
+
+/// A log directory failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirFailure {
+    pub dir: PathBuf,
+    /// None is left: the broker cannot go on.
+    pub last: bool,
+}
+
+/// All replicas of this broker.
+pub struct Replicas {
+    me: BrokerId,
+    replication: ReplicationConfig,
+    log_dirs: LogDirsConfig,
+    fence: Arc<ControlFence>,
+    topic_configs: TopicConfigs,
+    around: Arc<Surroundings>,
+    hosted: Arc<Hosted>,
+    dirs: Arc<LogDirs>,
+    fetchers: Fetchers,
+    /// Held while a controller's request is carried out.
+    control: Arc<tokio::sync::Mutex<()>>,
+    /// Whether a LeaderAndIsr was carried out: before, the checkpoint files know more than we do.
+    assigned: watch::Sender<bool>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl std::fmt::Debug for ReplicasParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplicasParts")
+            .field("me", &self.me)
+            .field("dirs", &self.dirs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Replicas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replicas").field("me", &self.me).field("hosted", &self.hosted).finish_non_exhaustive()
+    }
+}
+
+impl Replicas {
+    /// Starts the tasks that replicate and keep house. What fails in the directories is told to
+    /// `dir_failures`.
+    pub fn start(parts: ReplicasParts, dir_failures: mpsc::UnboundedSender<DirFailure>) -> Arc<Replicas> {
+        let ReplicasParts {
+            me,
+            replication,
+            log_dirs,
+            controller_timeout,
+            fence,
+            view,
+            topic_configs,
+            dirs,
+            failed_dirs,
+        } = parts;
+        let (proposals, proposed) = mpsc::unbounded_channel();
+        let around = Surroundings { me, lag_max: replication.lag_max, view: view.clone(), proposals };
+        let hosted = Arc::new(Hosted::default());
+        let isr_channel = IsrChannel {
+            me,
+            fence: Arc::clone(&fence),
+            hosted: Arc::clone(&hosted),
+            view: view.clone(),
+            proposals: proposed,
+            timeout: controller_timeout,
+        };
+        let replicas = Arc::new(Replicas {
+            me,
+            fetchers: Fetchers::new(me, Arc::clone(&fence), view, replication.clone()),
+            replication,
+            log_dirs,
+            fence,
+            topic_configs,
+            around: Arc::new(around),
+            hosted,
+            dirs,
+            control: Arc::new(tokio::sync::Mutex::new(())),
+            assigned: watch::Sender::new(false),
+            tasks: Mutex::new(Vec::new()),
+        });
+        let all = || Arc::clone(&replicas);
+        let tasks = [
+            tokio::spawn(isr_channel.run()),
+            tokio::spawn(all().watch_lag()),
+            tokio::spawn(all().checkpoint_watermarks()),
+            tokio::spawn(all().checkpoint_recovery_points()),
+            tokio::spawn(all().checkpoint_log_starts()),
+            tokio::spawn(all().enforce_retention()),
+            tokio::spawn(all().flush()),
+            tokio::spawn(all().remove_files()),
+            tokio::spawn(all().watch_dirs(failed_dirs, dir_failures)),
+        ];
+        *replicas.tasks() = tasks.iter().map(tokio::task::JoinHandle::abort_handle).collect();
+        replicas
+    }
+
+    /// The partition, if this broker hosts it.
+    pub fn partition(&self, topic: &str, partition: i32) -> Option<Arc<Partition>> {
+        self.hosted.find(topic, partition)
+    }
+
+    /// All partitions of this broker, in order.
+    pub fn partitions(&self) -> Vec<Arc<Partition>> {
+        self.hosted.all()
+    }
+
+    /// Takes a topic's changed configuration over.
+    pub fn topic_config_changed(&self, topic: &str) {
+        let config = (self.topic_configs)(topic);
+        for partition in self.hosted.of_topic(topic) {
+            partition.configure(Arc::clone(&config), Now::read());
+        }
+    }
+
+    /// Stops serving and leaves the logs as a cleanly stopped broker does.
+    pub async fn shut_down(self: &Arc<Self>) {
+        let turn = self.control.lock().await;
+        self.fetchers.stop_all();
+        for task in self.tasks().drain(..) {
+            task.abort();
+        }
+        let replicas = Arc::clone(self);
+        off_the_runtime(move || replicas.close_logs()).await;
+        drop(turn);
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs what waits for a disk where it holds up nothing else.
+async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that stops cancels blocking work, and then nobody is left to go on.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
