@@ -1,10 +1,13 @@
 //! Record batches: the bytes that producers send, logs store and consumers fetch.
 //!
 //! [`batch`] views and patches batches without touching their records, for every format a log may
-//! hold (magic 0, 1 and 2); [`record`](mod@record) reads the records of a batch and [`builder`] writes
-//! batches, [`legacy`] and [`message_set`] do so for older messages, and [`validate`](mod@validate) is what
-//! a leader checks in produced records. Nothing here reads a clock, a file or a socket, and no input, however
-//! damaged, makes it panic or allocate more than a stated limit.
+//! hold (magic 0, 1 and 2). [`record`](mod@record) reads the records of a batch, [`builder`] writes
+//! batches; [`legacy`] and [`message_set`] do so for older messages, and
+//! [`down_convert`](mod@down_convert) makes those of batches. [`validate`](mod@validate) is what a
+//! leader checks in produced records.
+//!
+//! Nothing here reads a clock, a file or a socket, and no input, however damaged, makes it panic or
+//! allocate more than a stated limit.
 
 #![deny(clippy::indexing_slicing)]
 

@@ -294,13 +294,17 @@ fn check_records(
 }
 
 fn head_of(record: &Record<'_>) -> RecordHead {
-    let len = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX));
     RecordHead {
         timestamp: record.timestamp,
         offset_delta: record.offset_delta,
-        key_len: len(record.key),
-        value_len: len(record.value),
+        key_len: len_of(record.key),
+        value_len: len_of(record.value),
     }
+}
+
+/// As records write it: −1 is none.
+fn len_of(bytes: Option<&[u8]>) -> i32 {
+    bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX))
 }
 
 /// Writes a batch of format 2 anew with another codec.
@@ -359,14 +363,11 @@ fn up_convert(
         }
         check.batch_has_append_time = entry.timestamp_type() == TimestampType::LogAppendTime;
         for_each_message(&entry, limit, |message| {
-            let len = |bytes: Option<&[u8]>| {
-                bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX))
-            };
             check.see(&RecordHead {
                 timestamp: message.timestamp,
                 offset_delta: check.index,
-                key_len: len(message.key),
-                value_len: len(message.value),
+                key_len: len_of(message.key),
+                value_len: len_of(message.value),
             });
             Ok::<(), Refusal>(())
         })?;

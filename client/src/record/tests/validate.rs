@@ -1,6 +1,9 @@
 //! Produced records against the rules of their topic. Outcomes are those of Apache Kafka 3.9.1 for
 //! the same bytes, unless a test says why not.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::record::compression::compress;
 use crate::record::validate::look_message;
@@ -580,4 +583,34 @@ fn a_refusal_lists_a_bounded_number_of_records() {
     let refusal = check(&build(options, &vec![keyless; 20_000]), compacted).unwrap_err();
     assert_eq!(refusal.record_errors().len(), 10_000);
     assert!(refusal.error_message().unwrap().contains("due to 20000 record errors in total"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// The checksum is put right again, so that what lies behind it is read.
+    #[test]
+    fn damage_with_a_right_checksum_never_panics(
+        codec in proptest::sample::select(Codec::ALL.to_vec()),
+        target in proptest::option::of(proptest::sample::select(Codec::ALL.to_vec())),
+        flips in vec(any::<prop::sample::Index>(), 1..5),
+    ) {
+        let mut bytes = two(codec);
+        for flip in flips {
+            let bit = 21 * 8 + flip.index((bytes.len() - 21) * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        batch::reset_crc(&mut bytes);
+        let rules = |rules: &mut ProduceRules<'_>| rules.compression = target.map(Compression::from);
+        if let Ok(accepted) = check(&bytes, rules) {
+            let batch = AnyBatch::parse(&accepted.batch).unwrap();
+            batch.check_crc().unwrap();
+            prop_assert_eq!(contents(&accepted).len(), accepted.record_count as usize);
+        }
+    }
+
+    #[test]
+    fn noise_inside_a_wrapper_never_panics(inner in vec(any::<u8>(), 0..200), offset: i64) {
+        let _ = check(&wrapper(&inner, offset, 1), plain);
+    }
 }
