@@ -4,6 +4,7 @@ pub mod api;
 pub mod clock;
 pub mod cluster_view;
 pub mod config;
+pub mod control_fence;
 pub mod dynamic_config;
 pub mod fetch_session;
 mod fetcher;
