@@ -324,6 +324,7 @@ impl Segment {
 
         let mut batches = self.batches_from(0)?;
         let mut next_offset = self.base;
+        let mut valid = 0;
         let mut why = None;
         loop {
             let (position, batch) = match batches.next_checked() {
@@ -342,8 +343,8 @@ impl Segment {
             self.index(batch.summary(), position, config)?;
             visit(&batch)?;
             next_offset = batch.next_offset();
+            valid = position + batch.size() as u64;
         }
-        let valid = batches.position();
         let cut = self.size.saturating_sub(valid);
         let cut = (cut > 0).then(|| {
             let torn = || "the last batch is incomplete".to_owned();

@@ -1,4 +1,12 @@
 //! Tests of whole logs, on real and simulated disks.
 
+mod apache;
 mod append;
+mod dirs;
+mod failures;
+mod offsets;
+mod recovery;
+mod retention;
 mod support;
+mod transactions;
+mod truncation;
