@@ -2,6 +2,7 @@
 //! late answer of a former leader changes nothing.
 
 use client::ids::{LeaderEpoch, Offset, Uuid};
+use client::record::batches;
 use thiserror::Error;
 
 use super::epochs::{EpochEnd, Truncation, truncation};
@@ -71,7 +72,7 @@ impl Partition {
                 return Err(FollowError::Superseded);
             }
             if !answer.records.is_empty() {
-                log.append_as_follower(answer.records, now.unix_ms)?;
+                append(log, answer.records, now)?;
             }
             let reached = high_watermark(log.high_watermark(), answer.high_watermark, log.end_offset());
             log.set_high_watermark(reached);
@@ -151,6 +152,21 @@ impl Partition {
             Err(FollowError::Superseded) => Ok(None),
         })?;
         outcome.ok_or(FollowError::Superseded)
+    }
+}
+
+/// Appends; an empty log may have to start earlier for it: when the leader's log starts inside a
+/// batch, since its records were deleted up to there, that batch is our first and comes whole.
+fn append(log: &mut Log, records: &[u8], now: Now) -> Result<(), LogError> {
+    let (start, end) = (log.start_offset(), log.end_offset());
+    match log.append_as_follower(records, now.unix_ms) {
+        Err(LogError::NotContinuing { first, .. })
+            if start == end && batches(records).next().is_some_and(|batch| batch.last_offset() >= end) =>
+        {
+            log.truncate_fully_and_start_at(first, now.unix_ms)?;
+            log.append_as_follower(records, now.unix_ms).map(drop)
+        }
+        appended => appended.map(drop),
     }
 }
 

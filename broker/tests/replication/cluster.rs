@@ -1,0 +1,375 @@
+//! Brokers in one process, each with a runtime of its own that can be killed, real logs, and
+//! sockets between them; and a controller that does what the test says.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use broker::cluster_view::ClusterView;
+use broker::config::{LogDirsConfig, ReplicationConfig};
+use broker::control_fence::ControlFence;
+use broker::log::{Disk, LogConfig, LogDirs, LogDirsOptions};
+use broker::metadata::MetadataCache;
+use broker::partition::{Partition, TopicConfig};
+use broker::replicas::{DirFailure, Replicas, ReplicasParts};
+use client::ids::{BrokerEpoch, BrokerId, Uuid};
+use client::wire::messages::alter_partition_response::{PartitionData, TopicData};
+use client::wire::messages::leader_and_isr_request::{LeaderAndIsrPartitionState, LeaderAndIsrTopicState};
+use client::wire::messages::update_metadata_request::{UpdateMetadataBroker, UpdateMetadataEndpoint};
+use client::wire::messages::{
+    AlterPartitionRequest, AlterPartitionResponse, LeaderAndIsrRequest, LeaderAndIsrResponse,
+    UpdateMetadataRequest,
+};
+use client::wire::{ErrorCode, Str};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+
+use crate::server;
+
+pub(crate) const TOPIC: &str = "orders";
+pub(crate) const TOPIC_ID: Uuid = Uuid([7; 16]);
+const LISTENER: &str = "INTERNAL";
+/// The controller is a process of its own here.
+const CONTROLLER: i32 = 100;
+
+pub(crate) struct Cluster {
+    nodes: BTreeMap<i32, Node>,
+    dirs: BTreeMap<i32, TempDir>,
+    ports: BTreeMap<i32, i32>,
+    state: watch::Sender<State>,
+    controller: Runtime,
+    pub(crate) min_insync: usize,
+    pub(crate) lag_max: Duration,
+    pub(crate) log: LogConfig,
+}
+
+/// The partition's state as ZooKeeper would hold it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) leader: i32,
+    pub(crate) leader_epoch: i32,
+    pub(crate) isr: Vec<i32>,
+    pub(crate) version: i32,
+}
+
+pub(crate) struct Node {
+    pub(crate) replicas: Arc<Replicas>,
+    pub(crate) dirs: Arc<LogDirs>,
+    dir_failures: Mutex<mpsc::UnboundedReceiver<DirFailure>>,
+    cache: Arc<MetadataCache>,
+    runtime: Runtime,
+}
+
+impl Cluster {
+    pub(crate) fn new(ids: &[i32]) -> Cluster {
+        let controller = runtime();
+        let state =
+            watch::Sender::new(State { leader: -1, leader_epoch: -1, isr: ids.to_vec(), version: -1 });
+        let listener = controller.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let ports = BTreeMap::from([(CONTROLLER, i32::from(listener.local_addr().unwrap().port()))]);
+        let written = state.clone();
+        controller.spawn(server::serve(listener, move |key, version, id, body| {
+            let written = written.clone();
+            async move { server::controller(|request| alter(&written, request), key, version, id, body) }
+        }));
+        let mut cluster = Cluster {
+            nodes: BTreeMap::new(),
+            dirs: BTreeMap::new(),
+            ports,
+            state,
+            controller,
+            min_insync: 1,
+            lag_max: Duration::from_secs(30),
+            log: LogConfig::default(),
+        };
+        cluster.add(ids);
+        cluster
+    }
+
+    pub(crate) fn add(&mut self, ids: &[i32]) {
+        self.dirs.extend(ids.iter().map(|id| (*id, tempfile::tempdir().unwrap())));
+        for id in ids {
+            self.start(*id);
+        }
+    }
+
+    /// Starts a broker on the directory it had before; it hears of no partition yet.
+    pub(crate) fn start(&mut self, id: i32) {
+        let runtime = runtime();
+        let cache = Arc::new(MetadataCache::new());
+        let fence = Arc::new(ControlFence::default());
+        fence.registered(BrokerEpoch(1));
+        let (failed, failed_dirs) = mpsc::unbounded_channel();
+        let dirs = Arc::new(self.open_dirs(id, failed));
+        let (told, dir_failures) = mpsc::unbounded_channel();
+        let config = Arc::new(TopicConfig { log: self.log.clone(), min_insync_replicas: self.min_insync });
+        let parts = ReplicasParts {
+            me: BrokerId(id),
+            replication: self.replication_config(),
+            log_dirs: log_dirs_config(),
+            controller_timeout: Duration::from_secs(30),
+            view: ClusterView::new(&cache, Arc::from(LISTENER)),
+            fence,
+            topic_configs: Arc::new(move |_| Arc::clone(&config)),
+            dirs: Arc::clone(&dirs),
+            failed_dirs,
+        };
+        let entered = runtime.enter();
+        let replicas = Replicas::start(parts, told);
+        drop(entered);
+        let port = self.serve(&runtime, Arc::clone(&replicas));
+        self.ports.insert(id, port);
+        let node = Node { replicas, dirs, dir_failures: Mutex::new(dir_failures), cache, runtime };
+        self.nodes.insert(id, node);
+        self.tell_metadata();
+    }
+
+    fn serve(&self, runtime: &Runtime, replicas: Arc<Replicas>) -> i32 {
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let port = i32::from(listener.local_addr().unwrap().port());
+        runtime.spawn(server::serve(listener, move |key, version, id, body| {
+            server::broker(Arc::clone(&replicas), TOPIC_ID, TOPIC, key, version, id, body)
+        }));
+        port
+    }
+
+    /// Ends a broker at once: nothing is flushed, closed or marked.
+    pub(crate) fn kill(&mut self, id: i32) {
+        let node = self.nodes.remove(&id).unwrap();
+        drop((node.replicas, node.dirs));
+        node.runtime.shutdown_timeout(Duration::from_secs(10));
+        self.ports.remove(&id);
+        self.tell_metadata();
+    }
+
+    /// Ends a broker as an operator does.
+    pub(crate) fn stop(&mut self, id: i32) {
+        let node = self.nodes.remove(&id).unwrap();
+        node.runtime.block_on(node.replicas.shut_down());
+        drop((node.replicas, node.dirs));
+        node.runtime.shutdown_timeout(Duration::from_secs(10));
+        self.ports.remove(&id);
+        self.tell_metadata();
+    }
+
+    /// Writes who leads, with the next leader epoch, and tells `brokers`.
+    pub(crate) fn elect(&self, leader: i32, isr: &[i32], brokers: &[i32]) {
+        self.state.send_modify(|state| {
+            state.leader = leader;
+            state.leader_epoch += 1;
+            state.isr = isr.to_vec();
+            state.version += 1;
+        });
+        for id in brokers {
+            let response = self.tell_state(*id);
+            assert_eq!(response.error_code, 0);
+            assert_eq!(response.topics[0].partition_errors[0].error_code, 0, "broker {id}");
+        }
+    }
+
+    /// Sends a broker the present state.
+    pub(crate) fn tell_state(&self, id: i32) -> LeaderAndIsrResponse {
+        let state = self.state();
+        let partition = LeaderAndIsrPartitionState {
+            partition_index: 0,
+            controller_epoch: 1,
+            leader: state.leader,
+            leader_epoch: state.leader_epoch,
+            isr: state.isr,
+            partition_epoch: state.version,
+            replicas: self.dirs.keys().copied().collect(),
+            is_new: state.leader_epoch == 0,
+            ..LeaderAndIsrPartitionState::default()
+        };
+        let topic = LeaderAndIsrTopicState {
+            topic_name: Str::from(TOPIC),
+            topic_id: TOPIC_ID,
+            partition_states: vec![partition],
+        };
+        let request = LeaderAndIsrRequest {
+            controller_id: CONTROLLER,
+            controller_epoch: 1,
+            broker_epoch: 1,
+            topic_states: vec![topic],
+            ..LeaderAndIsrRequest::default()
+        };
+        let node = &self.nodes[&id];
+        node.runtime.block_on(node.replicas.leader_and_isr(request, 7))
+    }
+
+    fn tell_metadata(&self) {
+        let live_brokers = self.ports.iter().map(|(id, port)| UpdateMetadataBroker {
+            id: *id,
+            endpoints: vec![UpdateMetadataEndpoint {
+                port: *port,
+                host: Str::from("127.0.0.1"),
+                listener: Str::from(LISTENER),
+                security_protocol: 0,
+            }],
+            ..UpdateMetadataBroker::default()
+        });
+        let request = UpdateMetadataRequest {
+            controller_id: CONTROLLER,
+            controller_epoch: 1,
+            live_brokers: live_brokers.collect(),
+            ..UpdateMetadataRequest::default()
+        };
+        for node in self.nodes.values() {
+            node.cache.update(&request).unwrap();
+        }
+    }
+
+    pub(crate) fn node(&self, id: i32) -> &Node {
+        &self.nodes[&id]
+    }
+
+    pub(crate) fn partition(&self, id: i32) -> Arc<Partition> {
+        self.nodes[&id].replicas.partition(TOPIC, 0).unwrap()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Waits until the controller has written a state that satisfies `wanted`.
+    pub(crate) fn wait_for_state(&self, wanted: impl FnMut(&State) -> bool) -> State {
+        let mut states = self.state.subscribe();
+
+        self.controller.block_on(async {
+            tokio::time::timeout(Duration::from_secs(20), states.wait_for(wanted))
+                .await
+                .unwrap()
+                .unwrap()
+                .clone()
+        })
+    }
+
+    /// Waits for the broker's own view of the partition.
+    pub(crate) fn wait_for(
+        &self,
+        id: i32,
+        what: &str,
+        wanted: impl FnMut(&broker::partition::Status) -> bool,
+    ) -> broker::partition::Status {
+        let partition = self.partition(id);
+        let mut watch = partition.watch();
+        let seen = self.controller.block_on(async {
+            tokio::time::timeout(Duration::from_secs(20), watch.wait_for(wanted))
+                .await
+                .map(|seen| *seen.unwrap())
+        });
+        seen.unwrap_or_else(|_| panic!("broker {id}: {what}; it is {:?}", partition.status()))
+    }
+
+    /// Waits until a broker tells of a failed log directory.
+    pub(crate) fn dir_failure(&self, id: i32) -> DirFailure {
+        let node = &self.nodes[&id];
+        let mut failures = node.dir_failures.lock().unwrap();
+        node.runtime.block_on(failures.recv()).unwrap()
+    }
+
+    pub(crate) fn block_on<T>(&self, id: i32, future: impl Future<Output = T>) -> T {
+        self.nodes[&id].runtime.block_on(future)
+    }
+
+    /// All bytes of the partition's segments, in order.
+    pub(crate) fn segments(&self, id: i32) -> Vec<(String, Vec<u8>)> {
+        let dir = self.partition_dir(id);
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .map(|path| {
+                (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap())
+            })
+            .collect()
+    }
+
+    pub(crate) fn partition_dir(&self, id: i32) -> PathBuf {
+        self.dirs[&id].path().join(format!("{TOPIC}-0"))
+    }
+
+    pub(crate) fn log_dir(&self, id: i32) -> PathBuf {
+        self.dirs[&id].path().to_path_buf()
+    }
+
+    fn open_dirs(&self, id: i32, failed: mpsc::UnboundedSender<PathBuf>) -> LogDirs {
+        let options = LogDirsOptions {
+            disk: Disk::Real,
+            paths: vec![self.log_dir(id)],
+            recovery_threads: 1,
+            delete_delay_ms: 60_000,
+        };
+        let on_failure = Arc::new(move |dir: &std::path::Path, _: &str| {
+            let _ = failed.send(dir.to_path_buf());
+        });
+        let dirs = LogDirs::open(options, on_failure).unwrap();
+        let config = self.log.clone();
+        dirs.load(&move |_| config.clone(), 0, 0).unwrap();
+        dirs
+    }
+
+    fn replication_config(&self) -> ReplicationConfig {
+        ReplicationConfig {
+            fetchers_per_leader: 1,
+            lag_max: self.lag_max,
+            socket_timeout: Duration::from_secs(30),
+            fetch_partition_bytes_max: 1 << 20,
+            fetch_response_bytes_max: 10 << 20,
+            fetch_wait_max: Duration::from_millis(500),
+            fetch_bytes_min: 1,
+            fetch_backoff: Duration::from_millis(200),
+            high_watermark_checkpoint_interval: Duration::from_millis(100),
+        }
+    }
+}
+
+fn log_dirs_config() -> LogDirsConfig {
+    let never = Duration::from_secs(3600);
+    LogDirsConfig {
+        dirs: Vec::new(),
+        retention_check_interval: never,
+        flush_check_interval: never,
+        recovery_point_checkpoint_interval: never,
+        start_offset_checkpoint_interval: never,
+        initial_task_delay: never,
+        recovery_threads_per_dir: 1,
+        producer_id_expiration: never,
+        producer_id_expiration_check_interval: never,
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// Writes what a leader asks for, if it asks about the state as it is.
+fn alter(state: &watch::Sender<State>, request: &AlterPartitionRequest) -> AlterPartitionResponse {
+    let topic = &request.topics[0];
+    assert_eq!((request.topics.len(), topic.partitions.len(), topic.topic_id), (1, 1, TOPIC_ID));
+    let asked = &topic.partitions[0];
+    let mut answer = PartitionData::default();
+    state.send_if_modified(|state| {
+        if (asked.leader_epoch, asked.partition_epoch) != (state.leader_epoch, state.version) {
+            answer.error_code = ErrorCode::InvalidUpdateVersion.code();
+            return false;
+        }
+        state.isr = asked.new_isr_with_epochs.iter().map(|one| one.broker_id).collect();
+        state.version += 1;
+        answer = PartitionData {
+            leader_id: state.leader,
+            leader_epoch: state.leader_epoch,
+            isr: state.isr.clone(),
+            partition_epoch: state.version,
+            ..PartitionData::default()
+        };
+        true
+    });
+    let topic = TopicData { topic_id: TOPIC_ID, partitions: vec![answer], ..TopicData::default() };
+    AlterPartitionResponse { topics: vec![topic], ..AlterPartitionResponse::default() }
+}
