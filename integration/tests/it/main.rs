@@ -1,3 +1,4 @@
 //! Tests with real processes.
 
+mod controller;
 mod zk;
