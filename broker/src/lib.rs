@@ -1,5 +1,6 @@
 //! The broker: log files, partitions, replication and the server.
 
+pub mod admin;
 pub mod api;
 pub mod clock;
 pub mod cluster_view;

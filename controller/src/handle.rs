@@ -55,6 +55,15 @@ impl ControllerHandle {
         ControllerHandle { calls, active, stop: Arc::new(stop) }
     }
 
+    /// A handle without a candidate behind it, which answers everything as a broker does that is
+    /// not the controller.
+    pub fn detached() -> ControllerHandle {
+        let (calls, _) = mpsc::unbounded_channel();
+        let (_, active) = watch::channel(None);
+        let (stop, _) = watch::channel(false);
+        ControllerHandle::new(calls, active, stop)
+    }
+
     /// Whether this process won the last controller election, as far as it knows.
     pub fn is_active(&self) -> bool {
         self.active.borrow().is_some()

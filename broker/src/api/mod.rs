@@ -6,8 +6,20 @@
 //! claimed, or asked for no answer and failed (Produce with acks 0).
 
 mod api_versions;
+mod authorized;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod failure;
+mod find_coordinator;
+mod metadata;
 #[cfg(test)]
 pub(crate) mod testing;
+mod topic_creation;
+mod update_metadata;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +27,7 @@ use std::sync::Arc;
 use client::wire::messages::ApiVersionsRequest;
 use client::wire::{ApiKey, Encoded, Message, Reader, Str, frame, versions};
 
+use crate::admin::Admin;
 use crate::config::Config;
 use crate::fetch_session::FetchSessions;
 use crate::metadata::MetadataCache;
@@ -49,6 +62,7 @@ pub enum Reply {
 pub struct Context {
     pub config: Arc<Config>,
     pub metadata: Arc<MetadataCache>,
+    pub admin: Admin,
     pub fetch_sessions: FetchSessions,
 }
 
@@ -66,11 +80,44 @@ pub async fn dispatch(context: Arc<Context>, mut request: Request) -> Reply {
 }
 
 /// `Err` is a reply as well, so that `?` ends a request whose body does not parse.
-async fn serve(_context: &Context, request: &mut Request) -> Result<Reply, Reply> {
+async fn serve(context: &Context, request: &mut Request) -> Result<Reply, Reply> {
     match request.key {
         ApiKey::ApiVersions => {
             let body: ApiVersionsRequest = request.decode()?;
             Ok(request.respond(&api_versions::answer(request, &body)))
+        }
+        ApiKey::Metadata => {
+            let body = request.decode()?;
+            let (version, listener) = (request.version, Arc::clone(&request.listener));
+            Ok(request.respond(&metadata::answer(&context.admin, version, &listener, &body).await))
+        }
+        ApiKey::UpdateMetadata => {
+            let body = request.decode()?;
+            Ok(request.respond(&update_metadata::answer(&context.admin, &body)))
+        }
+        ApiKey::FindCoordinator => {
+            let body = request.decode()?;
+            Ok(request.respond(&find_coordinator::answer(request.version, &body)))
+        }
+        ApiKey::CreateTopics => {
+            let body = request.decode()?;
+            Ok(request.respond(&create_topics::answer(&context.admin, &body).await))
+        }
+        ApiKey::DeleteTopics => {
+            let body = request.decode()?;
+            Ok(request.respond(&delete_topics::answer(&context.admin, request.version, &body).await))
+        }
+        ApiKey::DescribeConfigs => {
+            let body = request.decode()?;
+            Ok(request.respond(&describe_configs::answer(&context.admin, &body).await))
+        }
+        ApiKey::CreatePartitions => {
+            let body = request.decode()?;
+            Ok(request.respond(&create_partitions::answer(&context.admin, &body).await))
+        }
+        ApiKey::DescribeCluster => {
+            let body = request.decode()?;
+            Ok(request.respond(&describe_cluster::answer(&context.admin, &request.listener, &body)))
         }
         key => Err(Reply::Close { why: format!("{key:?} is not served") }),
     }

@@ -1,0 +1,212 @@
+//! DescribeConfigs: topics and brokers, with where each value comes from (`ConfigHelper.scala`).
+
+use std::collections::BTreeSet;
+
+use client::wire::messages::describe_configs_request::DescribeConfigsResource;
+use client::wire::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use client::wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use client::wire::{ErrorCode, Str};
+use client::znode::config::Overrides;
+use client::znode::topic_name;
+use controller::topics;
+
+use super::failure::Failure;
+use crate::admin::Admin;
+use crate::config::topic::{self, TopicValue};
+use crate::config::{Definition, Dynamic, Layers, Source, Synonym, table};
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
+const CLIENT_METRICS: i8 = 16;
+
+/// The type of a value whose key nobody knows.
+const UNKNOWN_TYPE: i8 = 0;
+
+/// What the client wants to see.
+#[derive(Debug, Clone, Copy)]
+struct Detail {
+    synonyms: bool,
+    documentation: bool,
+}
+
+pub(super) async fn answer(admin: &Admin, body: &DescribeConfigsRequest) -> DescribeConfigsResponse {
+    let known = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS];
+    if body.resources.iter().any(|resource| !known.contains(&resource.resource_type)) {
+        let generic = Failure::new(ErrorCode::InvalidRequest, ErrorCode::InvalidRequest.message());
+        let results = body.resources.iter().map(|resource| result(resource, Err(generic.clone())));
+        return DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() };
+    }
+    let detail = Detail { synonyms: body.include_synonyms, documentation: body.include_documentation };
+    let mut results = Vec::with_capacity(body.resources.len());
+    for resource in &body.resources {
+        let described = describe(admin, resource, detail).await;
+        results.push(result(resource, described.map(|configs| asked_for(resource, configs))));
+    }
+    DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }
+}
+
+async fn describe(
+    admin: &Admin,
+    resource: &DescribeConfigsResource,
+    detail: Detail,
+) -> Result<Vec<DescribeConfigsResourceResult>, Failure> {
+    let name = &*resource.resource_name;
+    let layers = &admin.config.broker().layers;
+    match resource.resource_type {
+        TOPIC => {
+            topic_name::validate(name)?;
+            if admin.metadata.snapshot().topic(name).is_none() {
+                return Err(Failure::new(ErrorCode::UnknownTopicOrPartition, ""));
+            }
+            Ok(describe_topic(layers, &overrides(admin, name).await, detail))
+        }
+        BROKER if name.is_empty() => Ok(describe_cluster_default(layers, detail)),
+        BROKER => {
+            check_id(admin, name, " or empty string, but")?;
+            Ok(describe_broker(layers, detail))
+        }
+        BROKER_LOGGER if name.is_empty() => {
+            Err(Failure::new(ErrorCode::InvalidRequest, "Broker id must not be empty"))
+        }
+        BROKER_LOGGER => {
+            check_id(admin, name, " but")?;
+            // Log levels are set by the environment and cannot be asked for or changed by name.
+            Ok(Vec::new())
+        }
+        _ => Err(Failure::new(
+            ErrorCode::InvalidRequest,
+            "Config type client-metrics is only supported on KRaft clusters",
+        )),
+    }
+}
+
+/// As ZooKeeper has it now, so that a change is seen at once; what was last heard, while ZooKeeper
+/// is away.
+async fn overrides(admin: &Admin, name: &str) -> Overrides {
+    if let Some(session) = admin.session() {
+        match topics::overrides(&session, name).await {
+            Ok(overrides) => return overrides,
+            Err(error) => {
+                tracing::warn!(topic = name, %error, "the topic's configuration is described from memory")
+            }
+        }
+    }
+    admin.config.topic_overrides(name).as_ref().clone()
+}
+
+/// `but` is the middle of Kafka's sentence, which differs by resource.
+fn check_id(admin: &Admin, name: &str, but: &str) -> Result<(), Failure> {
+    let message = match name.parse::<i32>() {
+        Ok(id) if id == admin.me.0 => return Ok(()),
+        Ok(_) => format!("Unexpected broker id, expected {}{but} received {name}", admin.me),
+        Err(_) => format!("Broker id must be an integer, but it is: {name}"),
+    };
+    Err(Failure::new(ErrorCode::InvalidRequest, message))
+}
+
+fn describe_topic(
+    layers: &Layers,
+    overrides: &Overrides,
+    detail: Detail,
+) -> Vec<DescribeConfigsResourceResult> {
+    let one = |value: TopicValue| DescribeConfigsResourceResult {
+        name: Str::from(value.name),
+        value: Some(Str::from(value.value.to_string())),
+        config_source: value.source().wire_code(),
+        config_type: value.kind.wire_code(),
+        documentation: detail.documentation.then(|| Str::from(value.doc)),
+        synonyms: wire_synonyms(value.synonyms, detail),
+        ..DescribeConfigsResourceResult::default()
+    };
+    topic::describe(layers, overrides).into_iter().map(one).collect()
+}
+
+/// Every key of the table, and what else is set.
+fn describe_broker(layers: &Layers, detail: Detail) -> Vec<DescribeConfigsResourceResult> {
+    let public = table::broker_definitions().values().filter(|definition| !definition.internal);
+    let mut names: BTreeSet<&str> = public.map(|definition| definition.name).collect();
+    for layer in [&layers.fixed, &layers.cluster, &layers.broker] {
+        names.extend(layer.keys().map(String::as_str));
+    }
+    let one = |name: &str| {
+        let value = match table::find_described(name) {
+            Some(definition) => layers.value(definition).map(|value| value.to_string()),
+            None => None,
+        };
+        broker_entry(name, value, layers.synonyms(name), detail)
+    };
+    names.into_iter().map(one).collect()
+}
+
+/// Only what is set for all brokers in ZooKeeper.
+fn describe_cluster_default(layers: &Layers, detail: Detail) -> Vec<DescribeConfigsResourceResult> {
+    let one = |(name, value): (&String, &String)| {
+        let of_all = |synonym: &Synonym| synonym.source == Source::DynamicDefaultBroker;
+        let synonyms = layers.synonyms(name).into_iter().filter(of_all).collect();
+        broker_entry(name, Some(value.clone()), synonyms, detail)
+    };
+    layers.cluster.iter().map(one).collect()
+}
+
+fn broker_entry(
+    name: &str,
+    value: Option<String>,
+    synonyms: Vec<Synonym>,
+    detail: Detail,
+) -> DescribeConfigsResourceResult {
+    let described = table::find_described(name);
+    let in_table = table::broker_definitions().get(name);
+    let is_sensitive = described.is_none_or(Definition::is_sensitive);
+    DescribeConfigsResourceResult {
+        name: Str::from(name),
+        value: value.filter(|_| !is_sensitive).map(Str::from),
+        read_only: in_table.is_none_or(|definition| definition.dynamic == Dynamic::ReadOnly),
+        config_source: synonyms.first().map_or(Source::Default, |synonym| synonym.source).wire_code(),
+        is_sensitive,
+        config_type: described.map_or(UNKNOWN_TYPE, |definition| definition.kind.wire_code()),
+        documentation: in_table.filter(|_| detail.documentation).map(|definition| Str::from(definition.doc)),
+        synonyms: wire_synonyms(synonyms, detail),
+        ..DescribeConfigsResourceResult::default()
+    }
+}
+
+fn wire_synonyms(synonyms: Vec<Synonym>, detail: Detail) -> Vec<DescribeConfigsSynonym> {
+    let wanted = if detail.synonyms { synonyms } else { Vec::new() };
+    let one = |synonym: Synonym| DescribeConfigsSynonym {
+        name: Str::from(synonym.name),
+        value: synonym.value.map(Str::from),
+        source: synonym.source.wire_code(),
+    };
+    wanted.into_iter().map(one).collect()
+}
+
+/// No list, or an empty one, asks for everything. Keys that do not exist are passed over.
+fn asked_for(
+    resource: &DescribeConfigsResource,
+    configs: Vec<DescribeConfigsResourceResult>,
+) -> Vec<DescribeConfigsResourceResult> {
+    match resource.configuration_keys.as_deref() {
+        None | Some([]) => configs,
+        Some(keys) => configs.into_iter().filter(|config| keys.contains(&config.name)).collect(),
+    }
+}
+
+fn result(
+    resource: &DescribeConfigsResource,
+    described: Result<Vec<DescribeConfigsResourceResult>, Failure>,
+) -> DescribeConfigsResult {
+    let (code, message, configs) = match described {
+        Ok(configs) => (ErrorCode::None, Some(Str::from("")), configs),
+        Err(failure) => (failure.code, failure.wire_message(), Vec::new()),
+    };
+    DescribeConfigsResult {
+        error_code: code.code(),
+        error_message: message,
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+        configs,
+    }
+}
