@@ -61,13 +61,18 @@ impl Drop for Member {
 impl Member {
     /// Registers, listens, and stands for controller.
     pub(crate) async fn start(connect: &str, id: i32) -> Member {
+        Member::start_with_listener(connect, id, "PLAINTEXT").await
+    }
+
+    /// The same where brokers talk on a listener of this name, and clients on another.
+    pub(crate) async fn start_with_listener(connect: &str, id: i32, name: &str) -> Member {
         let zk = ZkConfig::new(connect).with_timeout(Duration::from_secs(4));
         let session = Session::connect(zk.clone()).await.expect("ZooKeeper is there");
         session.create_directories(&directories::AT_START).await.expect("directories can be made");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let endpoint = Endpoint {
-            listener: "PLAINTEXT".into(),
+            listener: name.into(),
             security_protocol: SecurityProtocol::Plaintext,
             host: "127.0.0.1".into(),
             port: port.into(),
@@ -84,7 +89,8 @@ impl Member {
             .await
             .expect("the id is free");
         let (sessions, watch_sessions) = watch::channel(Some(session.clone()));
-        let config = ControllerConfig::new(BrokerId(id));
+        let inter_broker_listener_name = name.to_owned();
+        let config = ControllerConfig { inter_broker_listener_name, ..ControllerConfig::new(BrokerId(id)) };
         let controller = Controller::spawn(ControllerParts {
             config,
             sessions: watch_sessions,

@@ -1,5 +1,6 @@
 //! Controllers on a real ZooKeeper, with brokers that only listen.
 
+mod apache;
 mod member;
 
 use std::collections::BTreeMap;
