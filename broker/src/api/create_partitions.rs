@@ -118,3 +118,30 @@ fn result(topic: &CreatePartitionsTopic, outcome: Outcome) -> CreatePartitionsTo
         error_message: failure.wire_message(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use client::wire::Str;
+
+    use super::*;
+    use crate::api::admin_testing::{admin_with, through_the_wire};
+
+    #[tokio::test]
+    async fn only_the_controller_adds_partitions() {
+        let topic = |name: &str| CreatePartitionsTopic { name: Str::from(name), count: 3, assignments: None };
+        let body = CreatePartitionsRequest {
+            topics: vec![topic("a"), topic("b"), topic("a")],
+            ..CreatePartitionsRequest::default()
+        };
+        let response = answer(&admin_with(&[]), &body).await;
+        for version in 0..=3 {
+            let seen = through_the_wire(&response, version);
+            let found: Vec<_> = seen
+                .results
+                .iter()
+                .map(|one| (&*one.name, one.error_code, one.error_message.as_deref()))
+                .collect();
+            assert_eq!(found, [("b", 41, None), ("a", 41, None)], "v{version}");
+        }
+    }
+}

@@ -142,3 +142,93 @@ fn configs(layers: &Layers, created: &Created) -> Vec<CreatableTopicConfigs> {
 fn response(topics: Vec<CreatableTopicResult>) -> CreateTopicsResponse {
     CreateTopicsResponse { topics, ..CreateTopicsResponse::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::admin_testing::{admin_with, through_the_wire};
+
+    #[tokio::test]
+    async fn only_the_controller_creates() {
+        let topic = |name: &str| CreatableTopic { name: Str::from(name), ..CreatableTopic::default() };
+        let body =
+            CreateTopicsRequest { topics: vec![topic("a"), topic("a")], ..CreateTopicsRequest::default() };
+        let response = answer(&admin_with(&[]), &body).await;
+        for version in 0..=7 {
+            let seen = through_the_wire(&response, version);
+            let topics: Vec<_> = seen
+                .topics
+                .iter()
+                .map(|t| {
+                    (
+                        &*t.name,
+                        t.error_code,
+                        t.error_message.as_deref(),
+                        t.num_partitions,
+                        t.replication_factor,
+                    )
+                })
+                .collect();
+            assert_eq!(topics, [("a", 41, Some(""), -1, -1); 2], "v{version}");
+            assert_eq!(seen.topics[0].configs, Some(Vec::new()), "v{version}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_refused_before_all_else() {
+        let why = |name, repeated| {
+            check_name(name, repeated).map_err(|failure| (failure.code.code(), failure.message))
+        };
+        let prohibited = String::from("Creation of internal topic __cluster_metadata is prohibited.");
+        assert_eq!(why("t", false), Ok(()));
+        assert_eq!(why("t", true), Err((42, Some(String::from("Found multiple entries for this topic.")))));
+        assert_eq!(why("__cluster_metadata", true), Err((42, Some(prohibited.clone()))));
+        assert_eq!(why("__cluster_metadata", false), Err((42, Some(prohibited))));
+    }
+
+    #[test]
+    fn results_have_what_their_version_has() {
+        let topic = CreatableTopic { name: Str::from("t"), ..CreatableTopic::default() };
+        let created = |late| Created {
+            id: Uuid([7; 16]),
+            replicas: [(0, vec![]), (1, vec![])].into(),
+            overrides: [(String::from("retention.ms"), String::from("6"))].into(),
+            late,
+        };
+        for version in 0..=7 {
+            let shown = |outcome: Outcome| {
+                let one =
+                    through_the_wire(&response(vec![result(&Layers::default(), &topic, outcome)]), version);
+                let one = one.topics[0].clone();
+                let configs = one.configs.unwrap_or_default();
+                let retention = configs
+                    .iter()
+                    .find(|config| &*config.name == "retention.ms")
+                    .map(|c| (c.value.clone(), c.config_source));
+                (
+                    one.error_code,
+                    one.error_message,
+                    one.num_partitions,
+                    one.replication_factor,
+                    one.topic_id,
+                    configs.len(),
+                    retention,
+                )
+            };
+            let id = if version >= 7 { Uuid([7; 16]) } else { Uuid::ZERO };
+            // Versions without a text, and without the reply's details, decode to defaults.
+            let no_text = (version == 0).then(|| Str::from(""));
+            let retention = (version >= 5).then(|| (Some(Str::from("6")), 1));
+            let (partitions, factor, configs) = if version >= 5 { (2, 0, 36) } else { (-1, -1, 0) };
+            assert_eq!(
+                shown(Ok(created(false))),
+                (0, no_text.clone(), partitions, factor, id, configs, retention),
+                "v{version}"
+            );
+            assert_eq!(shown(Ok(created(true))), (7, no_text, -1, -1, id, 0, None), "v{version}");
+            let text = Some(Str::from(if version == 0 { "" } else { "why" }));
+            let failed = Err(Failure::new(ErrorCode::InvalidConfig, "why"));
+            assert_eq!(shown(failed), (40, text, -1, -1, Uuid::ZERO, 0, None), "v{version}");
+        }
+    }
+}

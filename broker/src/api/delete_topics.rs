@@ -105,3 +105,47 @@ fn result(name: Option<Str>, topic_id: Uuid, code: ErrorCode) -> DeletableTopicR
 fn response(results: impl Iterator<Item = DeletableTopicResult>) -> DeleteTopicsResponse {
     DeleteTopicsResponse { responses: results.collect(), ..DeleteTopicsResponse::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::admin_testing::{T_ID, admin_with, cluster, through_the_wire};
+
+    fn state(name: Option<&str>, topic_id: Uuid) -> DeleteTopicState {
+        DeleteTopicState { name: name.map(Str::from), topic_id }
+    }
+
+    #[tokio::test]
+    async fn only_the_controller_deletes() {
+        let unknown = Uuid([9; 16]);
+        for version in 0..=6 {
+            let body = DeleteTopicsRequest {
+                topics: vec![state(Some("t"), Uuid::ZERO), state(None, unknown)],
+                topic_names: vec![Str::from("t"), Str::from("t")],
+                timeout_ms: 1000,
+            };
+            let response = through_the_wire(&answer(&admin_with(&[]), version, &body).await, version);
+            let found: Vec<_> = response
+                .responses
+                .iter()
+                .map(|one| (one.name.as_deref(), one.topic_id, one.error_code))
+                .collect();
+            let second = if version >= 6 { (None, unknown, 41) } else { (Some("t"), Uuid::ZERO, 41) };
+            assert_eq!(found, [(Some("t"), Uuid::ZERO, 41), second], "v{version}");
+        }
+    }
+
+    #[test]
+    fn topics_are_found_by_name_or_id() {
+        let cluster = cluster().snapshot();
+        for (asked, name, code) in [
+            (state(Some("t"), Uuid::ZERO), Some("t"), ErrorCode::None),
+            (state(None, T_ID), Some("t"), ErrorCode::None),
+            (state(Some("nope"), Uuid::ZERO), Some("nope"), ErrorCode::UnknownTopicOrPartition),
+            (state(None, Uuid([9; 16])), None, ErrorCode::UnknownTopicId),
+            (state(None, Uuid::ZERO), None, ErrorCode::TopicAuthorizationFailed),
+        ] {
+            assert_eq!(resolve(&cluster, &asked), (name.map(Str::from), code));
+        }
+    }
+}

@@ -210,3 +210,157 @@ fn result(
         configs,
     }
 }
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::api::admin_testing::admin_with as admin;
+
+    const BROKER_OF_KAFKA: &str = include_str!("testdata/describe-broker.tsv");
+    const TOPIC_OF_KAFKA: &str = include_str!("testdata/describe-topic.tsv");
+
+    async fn ask(
+        admin: &Admin,
+        resource_type: i8,
+        name: &str,
+        keys: Option<&[&str]>,
+    ) -> DescribeConfigsResult {
+        let resource = DescribeConfigsResource {
+            resource_type,
+            resource_name: Str::from(name),
+            configuration_keys: keys.map(|keys| keys.iter().map(|key| Str::from(*key)).collect()),
+        };
+        let request = DescribeConfigsRequest {
+            resources: vec![resource],
+            include_synonyms: true,
+            include_documentation: false,
+        };
+        answer(admin, &request).await.results.remove(0)
+    }
+
+    fn line(config: &DescribeConfigsResourceResult) -> String {
+        let text = |value: &Option<Str>| String::from(value.as_deref().unwrap_or("null"));
+        let mut line = format!(
+            "{}\t{}\tro={}\tsrc={}\tsens={}\ttype={}",
+            config.name,
+            text(&config.value),
+            config.read_only,
+            config.config_source,
+            config.is_sensitive,
+            config.config_type
+        );
+        for synonym in &config.synonyms {
+            line.push_str(&format!("\t{}={} {}", synonym.name, text(&synonym.value), synonym.source));
+        }
+        line
+    }
+
+    #[tokio::test]
+    async fn a_broker_is_described_as_kafka_describes_it() {
+        let is_set = |line: &&str| line.contains("\tsrc=4\t");
+        let pair = |line: &'static str| {
+            let mut columns = line.split('\t');
+            Some((columns.next()?, columns.next()?))
+        };
+        let properties: Vec<(&str, &str)> = BROKER_OF_KAFKA.lines().filter(is_set).filter_map(pair).collect();
+        let described = ask(&admin(&properties), BROKER, "1", None).await;
+        let lines: Vec<String> = described.configs.iter().map(line).collect();
+        for (ours, kafkas) in lines.iter().zip(BROKER_OF_KAFKA.lines()) {
+            assert_eq!(ours, kafkas);
+        }
+        assert_eq!(lines.len(), BROKER_OF_KAFKA.lines().count());
+        assert_eq!((described.error_code, described.error_message.as_deref()), (0, Some("")));
+    }
+
+    #[tokio::test]
+    async fn a_topic_is_described_as_kafka_describes_it() {
+        let admin = admin(&[("broker.id", "1")]);
+        let overrides = Overrides::from([(String::from("retention.ms"), String::from("1000"))]);
+        admin.config.put_topic("t", overrides);
+        let described = ask(&admin, TOPIC, "t", Some(&[])).await;
+        let lines: Vec<String> = described.configs.iter().map(line).collect();
+        assert_eq!(lines, TOPIC_OF_KAFKA.lines().collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn dynamic_and_unknown_keys_of_a_broker() {
+        let admin = admin(&[("super.users", "User:a")]);
+        let own = |pairs: &[(&str, &str)]| -> Overrides {
+            pairs.iter().map(|(key, value)| (String::from(*key), String::from(*value))).collect()
+        };
+        admin.config.put_broker(own(&[("foo.bar", "x"), ("leader.replication.throttled.rate", "5")]));
+        admin
+            .config
+            .put_cluster_default(own(&[("log.retention.ms", "86400000"), ("log.cleaner.threads", "2")]));
+        let keys =
+            ["foo.bar", "leader.replication.throttled.rate", "log.retention.ms", "super.users", "no.such"];
+        let lines = async |name: &str, keys| -> Vec<String> {
+            ask(&admin, BROKER, name, keys).await.configs.iter().map(line).collect()
+        };
+        assert_eq!(
+            lines("1", Some(&keys)).await,
+            [
+                "foo.bar\tnull\tro=true\tsrc=2\tsens=true\ttype=0\tfoo.bar=null 2",
+                "leader.replication.throttled.rate\t5\tro=true\tsrc=2\tsens=false\ttype=5\tleader.replication.throttled.rate=5 2",
+                "log.retention.ms\t86400000\tro=false\tsrc=3\tsens=false\ttype=5\tlog.retention.ms=86400000 3\tlog.retention.hours=168 5",
+                "super.users\tnull\tro=true\tsrc=4\tsens=true\ttype=0\tsuper.users=null 4",
+            ]
+        );
+        assert_eq!(
+            lines("", None).await,
+            [
+                "log.cleaner.threads\t2\tro=false\tsrc=3\tsens=false\ttype=3\tlog.cleaner.threads=2 3",
+                "log.retention.ms\t86400000\tro=false\tsrc=3\tsens=false\ttype=5\tlog.retention.ms=86400000 3",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn refusals_read_as_kafkas() {
+        let admin = admin(&[]);
+        for (resource_type, name, code, message) in [
+            (BROKER, "2", 42, "Unexpected broker id, expected 1 or empty string, but received 2"),
+            (BROKER, "abc", 42, "Broker id must be an integer, but it is: abc"),
+            (BROKER_LOGGER, "", 42, "Broker id must not be empty"),
+            (BROKER_LOGGER, "2", 42, "Unexpected broker id, expected 1 but received 2"),
+            (BROKER_LOGGER, "1", 0, ""),
+            (CLIENT_METRICS, "x", 42, "Config type client-metrics is only supported on KRaft clusters"),
+            (TOPIC, "nope", 3, ""),
+            (
+                TOPIC,
+                "a b",
+                17,
+                "Topic name is invalid: 'a b' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'",
+            ),
+            (3, "x", 42, ErrorCode::InvalidRequest.message()),
+            (0, "x", 42, ErrorCode::InvalidRequest.message()),
+        ] {
+            let result = ask(&admin, resource_type, name, None).await;
+            let found = (result.error_code, result.error_message.as_deref(), result.configs.len());
+            assert_eq!(found, (code, Some(message), 0), "{resource_type} {name}");
+            assert_eq!((result.resource_type, &*result.resource_name), (resource_type, name));
+        }
+    }
+
+    #[tokio::test]
+    async fn documentation_comes_when_it_is_asked_for() {
+        let admin = admin(&[]);
+        let resource = |resource_type, name: &str| DescribeConfigsResource {
+            resource_type,
+            resource_name: Str::from(name),
+            configuration_keys: None,
+        };
+        let request = DescribeConfigsRequest {
+            resources: vec![resource(TOPIC, "t"), resource(BROKER, "1")],
+            include_synonyms: false,
+            include_documentation: true,
+        };
+        for result in answer(&admin, &request).await.results {
+            for config in result.configs {
+                assert!(config.documentation.is_some_and(|text| text.ends_with('.')), "{}", config.name);
+                assert_eq!(config.synonyms, []);
+            }
+        }
+    }
+}

@@ -305,3 +305,6 @@ fn partition(
         offline_replicas: partition.offline_replicas.iter().map(|id| id.0).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@
 //! Never closes a connection for what a client may rightly ask; only what cannot be parsed, is not
 //! claimed, or asked for no answer and failed (Produce with acks 0).
 
+#[cfg(test)]
+pub(crate) mod admin_testing;
 mod api_versions;
 mod authorized;
 mod create_partitions;

@@ -3,14 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use client::ids::BrokerId;
-use controller::ControllerHandle;
-use tokio::sync::watch;
-
 use super::Context;
-use crate::admin::{Admin, AdminParts};
+use super::admin_testing::admin;
 use crate::config::Config;
-use crate::dynamic_config::DynamicConfig;
 use crate::fetch_session::FetchSessions;
 use crate::metadata::MetadataCache;
 
@@ -27,17 +22,4 @@ pub(crate) fn context() -> Context {
         config: Arc::new(config),
         metadata,
     }
-}
-
-/// Administration on broker 1, without a controller and without ZooKeeper.
-pub(crate) fn admin(config: Config, metadata: Arc<MetadataCache>) -> Admin {
-    Admin::new(AdminParts {
-        me: BrokerId(1),
-        cluster_id: Arc::from("aLKxRRpgSxWLGfCC4C4DDA"),
-        config: DynamicConfig::new(config).0,
-        metadata,
-        controller: ControllerHandle::detached(),
-        fence: Arc::default(),
-        sessions: watch::channel(None).1,
-    })
 }

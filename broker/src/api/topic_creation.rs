@@ -165,3 +165,111 @@ pub(super) fn count_names<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<
     }
     counts
 }
+
+#[cfg(test)]
+mod tests {
+    use client::wire::Str;
+    use client::wire::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopicConfig};
+
+    use super::*;
+    use crate::api::admin_testing::cluster;
+
+    fn topic(
+        partitions: i32,
+        factor: i16,
+        assignments: &[(i32, &[i32])],
+        configs: &[(&str, Option<&str>)],
+    ) -> CreatableTopic {
+        let assignment = |(partition_index, ids): &(i32, &[i32])| CreatableReplicaAssignment {
+            partition_index: *partition_index,
+            broker_ids: ids.to_vec(),
+        };
+        let config = |(name, value): &(&str, Option<&str>)| CreatableTopicConfig {
+            name: Str::from(*name),
+            value: value.map(Str::from),
+        };
+        CreatableTopic {
+            name: Str::from("new"),
+            num_partitions: partitions,
+            replication_factor: factor,
+            assignments: assignments.iter().map(assignment).collect(),
+            configs: configs.iter().map(config).collect(),
+        }
+    }
+
+    /// Replicas and overrides as text, or code and message.
+    fn planned(topic: &CreatableTopic) -> Result<String, (i16, String)> {
+        let defaults = Defaults { partitions: 2, replication_factor: 1 };
+        let planned = Wanted::read(topic).and_then(|wanted| {
+            let replicas = wanted.place(&cluster().snapshot(), defaults, Start::default())?;
+            placement::check_new(&replicas)?;
+            Ok(format!("{replicas:?} {:?}", wanted.overrides))
+        });
+        planned.map_err(|failure| (failure.code.code(), failure.message.unwrap_or_default()))
+    }
+
+    #[test]
+    fn plans_or_refuses_in_kafkas_words() {
+        for (topic, expected) in [
+            (topic(-1, -1, &[], &[]), Ok("{0: [1], 1: [2]} {}")),
+            (topic(1, 2, &[], &[]), Ok("{0: [1, 2]} {}")),
+            (topic(-1, -1, &[(1, &[9]), (0, &[1])], &[]), Ok("{0: [1], 1: [9]} {}")),
+            (topic(-1, -1, &[(0, &[1]), (0, &[2])], &[]), Ok("{0: [2]} {}")),
+            (topic(-1, -1, &[(0, &[])], &[]), Ok("{0: []} {}")),
+            (topic(1, 1, &[], &[("a", Some("1")), ("a", Some("2"))]), Ok(r#"{0: [1]} {"a": "2"}"#)),
+            (
+                topic(1, 1, &[], &[("x", None), ("ok", Some("")), ("y", None)]),
+                Err((40, "Null value not supported for topic configs: x,y")),
+            ),
+            (
+                topic(1, -1, &[(0, &[1])], &[]),
+                Err((
+                    42,
+                    "Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be used at the same time.",
+                )),
+            ),
+            (
+                topic(-1, 1, &[(0, &[1])], &[]),
+                Err((
+                    42,
+                    "Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be used at the same time.",
+                )),
+            ),
+            (topic(0, 1, &[], &[]), Err((37, "Number of partitions must be larger than 0."))),
+            (topic(1, 0, &[], &[]), Err((38, "Replication factor must be larger than 0."))),
+            (topic(1, 9, &[], &[]), Err((38, "Replication factor: 9 larger than available brokers: 2."))),
+            (
+                topic(-1, -1, &[(0, &[1]), (1, &[1, 2])], &[]),
+                Err((39, "All partitions should have the same number of replicas")),
+            ),
+            (
+                topic(-1, -1, &[(0, &[1]), (2, &[9])], &[]),
+                Err((39, "partitions should be a consecutive 0-based integer sequence")),
+            ),
+            (
+                topic(-1, -1, &[(0, &[1, 1]), (1, &[1, 2])], &[]),
+                Err((
+                    39,
+                    "Duplicate replica assignment found: HashMap(0 -> ArrayBuffer(1, 1), 1 -> ArrayBuffer(1, 2))",
+                )),
+            ),
+        ] {
+            let expected = expected
+                .map(String::from)
+                .map_err(|(code, message): (i16, &str)| (code, String::from(message)));
+            assert_eq!(planned(&topic), expected);
+        }
+    }
+
+    #[test]
+    fn what_this_broker_knows_exists() {
+        let snapshot = cluster().snapshot();
+        assert_eq!(check_unknown(&snapshot, "new"), Ok(()));
+        let exists = Failure::new(ErrorCode::TopicAlreadyExists, "Topic 't' already exists.");
+        assert_eq!(check_unknown(&snapshot, "t"), Err(exists));
+        assert!(all_led(&snapshot, "t", &[0, 2]));
+        assert!(!all_led(&snapshot, "t", &[0, 1]));
+        assert!(!all_led(&snapshot, "t", &[0, 3]));
+        assert!(!all_led(&snapshot, "new", &[0]));
+    }
+}
