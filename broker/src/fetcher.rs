@@ -35,6 +35,14 @@ struct Common {
     config: ReplicationConfig,
 }
 
+/// How a partition's topic is named in requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// By its id, as soon as the log has one (KIP-516).
+    ById,
+    ByName,
+}
+
 /// A leader, and which of the tasks that fetch from it.
 type Source = (BrokerId, usize);
 
@@ -68,19 +76,26 @@ impl Fetchers {
         Fetchers { common, running: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Fetches `partition` from `leader` from now on, and from no other.
-    pub(crate) fn follow(&self, partition: Arc<Partition>, leader: BrokerId, epoch: LeaderEpoch) {
+    /// Fetches `partition` from `leader` from now on, and from no other. `naming` says whether the
+    /// controller knows the topic by an id.
+    pub(crate) fn follow(
+        &self,
+        partition: Arc<Partition>,
+        leader: BrokerId,
+        epoch: LeaderEpoch,
+        naming: Naming,
+    ) {
         let source = (leader, index(partition.id(), self.common.config.fetchers_per_leader));
         let mut running = self.running();
         remove(&mut running, partition.id(), Some(source));
         let fetcher = running.entry(source).or_insert_with(|| self.start(source));
-        fetcher.following.add(partition, epoch);
+        fetcher.following.add(partition, epoch, naming);
     }
 
     /// Fetches by topic name again: the controller dropped the topic's id.
     pub(crate) fn by_name(&self, partition: &TopicPartition) {
         for fetcher in self.running().values() {
-            fetcher.following.by_name(partition);
+            fetcher.following.name(partition, Naming::ByName);
         }
     }
 

@@ -88,7 +88,7 @@ impl std::fmt::Debug for Replicas {
 }
 
 impl Replicas {
-    /// Starts the tasks that replicate and keep house. What fails in the directories is told to
+    /// Starts the tasks that replicate and keep house, on the runtime it is called in. What fails in the directories is told to
     /// `dir_failures`.
     pub fn start(parts: ReplicasParts, dir_failures: mpsc::UnboundedSender<DirFailure>) -> Arc<Replicas> {
         let ReplicasParts {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use client::ids::{LeaderEpoch, TopicPartition, Uuid};
 use tokio::sync::Notify;
 
+use super::Naming;
 use super::backoff::backoff;
 use super::session::Ask;
 use crate::partition::Partition;
@@ -22,7 +23,7 @@ pub(super) struct Following {
 struct Followed {
     partition: Arc<Partition>,
     epoch: LeaderEpoch,
-    by_name: bool,
+    naming: Naming,
     state: State,
     /// Attempts that failed since the last that did not.
     failures: u32,
@@ -44,9 +45,9 @@ pub(super) struct Wanted {
 }
 
 impl Following {
-    pub(super) fn add(&self, partition: Arc<Partition>, epoch: LeaderEpoch) {
+    pub(super) fn add(&self, partition: Arc<Partition>, epoch: LeaderEpoch, naming: Naming) {
         let id = partition.id().clone();
-        let followed = Followed { partition, epoch, by_name: false, state: State::Ready, failures: 0 };
+        let followed = Followed { partition, epoch, naming, state: State::Ready, failures: 0 };
         self.lock().insert(id, followed);
         self.changed.notify_one();
     }
@@ -60,9 +61,9 @@ impl Following {
         self.lock().is_empty()
     }
 
-    pub(super) fn by_name(&self, id: &TopicPartition) {
+    pub(super) fn name(&self, id: &TopicPartition, naming: Naming) {
         if let Some(followed) = self.lock().get_mut(id) {
-            followed.by_name = true;
+            followed.naming = naming;
         }
     }
 
@@ -85,7 +86,10 @@ impl Following {
             // A partition that changed its role is about to be taken from here.
             if let Some(position) = followed.partition.follow_position(followed.epoch) {
                 let ask = Ask {
-                    topic_id: if followed.by_name { Uuid::ZERO } else { position.topic_id },
+                    topic_id: match followed.naming {
+                        Naming::ById => position.topic_id,
+                        Naming::ByName => Uuid::ZERO,
+                    },
                     leader_epoch: followed.epoch,
                     offset: position.offset,
                     last_fetched_epoch: position.last_fetched_epoch,

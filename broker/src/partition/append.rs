@@ -71,7 +71,8 @@ impl Partition {
     pub async fn wait_for_acks(&self, epoch: LeaderEpoch, required: Offset) -> Result<(), PartitionError> {
         let mut facts = self.status.subscribe();
         loop {
-            if let Some(verdict) = facts.borrow_and_update().acks(epoch, required) {
+            let verdict = facts.borrow_and_update().acks(epoch, required);
+            if let Some(verdict) = verdict {
                 return verdict;
             }
             if facts.changed().await.is_err() {

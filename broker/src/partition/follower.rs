@@ -4,18 +4,13 @@
 //! Pure: it decides; the caller cuts and appends to the log. The high watermark is the lower of
 //! the leader's and the own log's end, and moves back only when the log is cut.
 
-use client::ids::{BrokerId, LeaderEpoch, Offset, ZkVersion};
-
-use super::leader::Assignment;
+use client::ids::{BrokerId, LeaderEpoch, Offset};
 
 /// The role of a broker that follows a partition's leader.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Follower {
     leader: BrokerId,
     epoch: LeaderEpoch,
-    partition_epoch: ZkVersion,
-    replicas: Vec<BrokerId>,
-    isr: Vec<BrokerId>,
 }
 
 /// How a follower goes on when its position is outside the leader's log.
@@ -37,14 +32,8 @@ pub struct LeaderOffsets {
 }
 
 impl Follower {
-    pub fn new(leader: BrokerId, assignment: &Assignment) -> Follower {
-        Follower {
-            leader,
-            epoch: assignment.leader_epoch,
-            partition_epoch: assignment.partition_epoch,
-            replicas: assignment.replicas.clone(),
-            isr: assignment.isr.clone(),
-        }
+    pub fn new(leader: BrokerId, epoch: LeaderEpoch) -> Follower {
+        Follower { leader, epoch }
     }
 
     pub fn leader(&self) -> BrokerId {
@@ -53,18 +42,6 @@ impl Follower {
 
     pub fn epoch(&self) -> LeaderEpoch {
         self.epoch
-    }
-
-    pub fn partition_epoch(&self) -> ZkVersion {
-        self.partition_epoch
-    }
-
-    pub fn replicas(&self) -> &[BrokerId] {
-        &self.replicas
-    }
-
-    pub fn isr(&self) -> &[BrokerId] {
-        &self.isr
     }
 }
 

@@ -111,7 +111,8 @@ impl Partition {
             let (end, high_watermark) = (log.end_offset(), log.high_watermark());
             match &mut inner.role {
                 Role::Leader(leader) => {
-                    leader.reassign(assignment, moment);
+                    let adopted = leader.reassign(assignment, moment);
+                    assert!(adopted, "both epochs were compared before");
                 }
                 role => {
                     *role =
@@ -143,7 +144,7 @@ impl Partition {
                 partition = %self.id, leader = %state.leader, epoch = %assignment.leader_epoch,
                 end = %log.end_offset(), high_watermark = %log.high_watermark(), "following"
             );
-            inner.role = Role::Follower(Follower::new(state.leader, assignment));
+            inner.role = Role::Follower(Follower::new(state.leader, assignment.leader_epoch));
             inner.adopt(state);
             Ok(Assigned::Follows { leader: state.leader, epoch: assignment.leader_epoch })
         })

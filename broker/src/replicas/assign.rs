@@ -11,6 +11,7 @@ use client::wire::{ErrorCode, Str};
 
 use super::{Replicas, off_the_runtime};
 use crate::clock::Now;
+use crate::fetcher::Naming;
 use crate::metadata::ClusterMetadata;
 use crate::partition::leader::Assignment;
 use crate::partition::{Assigned, Judgement, LeaderAndIsr, Partition, PartitionError};
@@ -78,7 +79,7 @@ impl Replicas {
 
     fn carry_out(&self, order: &Order, metadata: &ClusterMetadata) -> ErrorCode {
         let Order { id, state, .. } = order;
-        let hosted = self.hosted.get(id);
+        let hosted = self.hosted.get(id).or_else(|| self.host_loaded(id));
         let judgement = hosted.as_ref().map_or(Judgement::Adopt, |partition| partition.judge(state));
         let refused = match (judgement, hosted) {
             (Judgement::Adopt, hosted) => {
@@ -121,13 +122,6 @@ impl Replicas {
         }
     }
 
-    fn host(&self, id: &TopicPartition) -> Arc<Partition> {
-        self.hosted.get_or_insert(id, || {
-            let config = (self.topic_configs)(&id.topic);
-            Arc::new(Partition::new(id.clone(), config, Arc::clone(&self.around)))
-        })
-    }
-
     fn take_role(
         &self,
         partition: &Arc<Partition>,
@@ -135,7 +129,7 @@ impl Replicas {
         metadata: &ClusterMetadata,
     ) -> Result<(), PartitionError> {
         let now = Now::read();
-        self.provide_log(partition, state, now)?;
+        self.create_log(partition, state, now)?;
         if !state.topic_id.is_zero() && partition.topic_id().is_zero() {
             partition.assign_topic_id(state.topic_id, now)?;
         }
@@ -146,7 +140,8 @@ impl Replicas {
             }
         } else if metadata.is_alive(state.leader) {
             if let Assigned::Follows { leader, epoch } = partition.become_follower(state, now)? {
-                self.fetchers.follow(Arc::clone(partition), leader, epoch);
+                let naming = if state.topic_id.is_zero() { Naming::ByName } else { Naming::ById };
+                self.fetchers.follow(Arc::clone(partition), leader, epoch, naming);
             }
         } else {
             tracing::error!(

@@ -12,6 +12,8 @@ use super::{DirFailure, Replicas, off_the_runtime};
 use crate::clock::Now;
 use crate::partition::{Partition, PartitionError};
 
+/// How long a segment that was rolled may wait to be synced.
+const ROLLED_FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often removed files and directories, whose delay has passed, go for good.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -69,8 +71,9 @@ impl Replicas {
         .await;
     }
 
+    /// Syncs segments that were rolled, and whatever `flush.ms` asks for.
     pub(super) async fn flush(self: Arc<Self>) {
-        let every = self.log_dirs.flush_check_interval;
+        let every = self.log_dirs.flush_check_interval.min(ROLLED_FLUSH_INTERVAL);
         repeat(every, every, || Arc::clone(&self).with_all("flush", Partition::flush)).await;
     }
 
@@ -132,7 +135,7 @@ impl Replicas {
 
 /// Runs `work` after `first` and then at every multiple of `every`, or later if one is missed.
 async fn repeat<F: Future>(first: Duration, every: Duration, mut work: impl FnMut() -> F) {
-    // A year stands for "never": Kafka's own default for flushes is the largest number there is.
+    // A year stands for "never", which Kafka writes as the largest number there is.
     const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
     let every = every.clamp(Duration::from_millis(1), NEVER);
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + first.min(NEVER), every);

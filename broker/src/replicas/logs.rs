@@ -11,8 +11,24 @@ use crate::log::{Log, LogMarks};
 use crate::partition::{LeaderAndIsr, Partition, PartitionError};
 
 impl Replicas {
-    /// Gives the partition its log, if it has none: the one that was loaded at start, or a new one.
-    pub(super) fn provide_log(
+    pub(super) fn host(&self, id: &TopicPartition) -> Arc<Partition> {
+        let config = (self.topic_configs)(&id.topic);
+        self.hosted
+            .get_or_insert(id, || Arc::new(Partition::new(id.clone(), config, Arc::clone(&self.around))))
+    }
+
+    /// Hosts the partition if its log was found at start. Its role is still to come, but the log
+    /// already says which topic of this name it is of.
+    pub(super) fn host_loaded(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
+        let mut log = self.dirs.take(id)?;
+        let partition = self.host(id);
+        log.set_config(partition.config().log.clone());
+        partition.attach(log, Now::read());
+        Some(partition)
+    }
+
+    /// Makes the partition an empty log, if it has none.
+    pub(super) fn create_log(
         &self,
         partition: &Arc<Partition>,
         state: &LeaderAndIsr,
@@ -23,20 +39,12 @@ impl Replicas {
         }
         let id = partition.id();
         let config = partition.config().log.clone();
-        let log = match self.dirs.take(id) {
-            Some(mut log) => {
-                log.set_config(config);
-                log
-            }
-            None => {
-                let topic_id = Some(state.topic_id).filter(|id| !id.is_zero());
-                let made = self.dirs.create(id, config, topic_id, state.is_new, rand::random(), now.unix_ms);
-                made.map_err(|error| {
-                    tracing::error!(partition = %id, %error, "the partition gets no log");
-                    PartitionError::Offline
-                })?
-            }
-        };
+        let topic_id = Some(state.topic_id).filter(|id| !id.is_zero());
+        let created = self.dirs.create(id, config, topic_id, state.is_new, rand::random(), now.unix_ms);
+        let log = created.map_err(|error| {
+            tracing::error!(partition = %id, %error, "the partition gets no log");
+            PartitionError::Offline
+        })?;
         partition.attach(log, now);
         Ok(())
     }

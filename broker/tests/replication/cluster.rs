@@ -172,6 +172,10 @@ impl Cluster {
 
     /// Sends a broker the present state.
     pub(crate) fn tell_state(&self, id: i32) -> LeaderAndIsrResponse {
+        self.tell_state_of(id, TOPIC_ID)
+    }
+
+    pub(crate) fn tell_state_of(&self, id: i32, topic_id: Uuid) -> LeaderAndIsrResponse {
         let state = self.state();
         let partition = LeaderAndIsrPartitionState {
             partition_index: 0,
@@ -186,7 +190,7 @@ impl Cluster {
         };
         let topic = LeaderAndIsrTopicState {
             topic_name: Str::from(TOPIC),
-            topic_id: TOPIC_ID,
+            topic_id,
             partition_states: vec![partition],
         };
         let request = LeaderAndIsrRequest {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use broker::clock::Now;
 use broker::partition::{Append, PartitionError, RequiredAcks};
 use broker::replicas::DirFailure;
-use client::ids::{LeaderEpoch, Offset};
+use client::ids::{LeaderEpoch, Offset, Uuid};
 use client::record::builder::{BatchBuilder, BatchOptions, NewRecord};
 use client::wire::ErrorCode;
 use client::wire::Str;
@@ -180,6 +180,18 @@ fn a_failed_directory_takes_its_partitions_offline_and_nothing_else() {
     let code = cluster.tell_state(1).topics[0].partition_errors[0].error_code;
     assert_eq!(code, ErrorCode::KafkaStorageError.code());
     produce(&cluster, 2, 1).unwrap();
+}
+
+#[test]
+fn the_log_of_a_former_topic_is_not_taken_for_the_new_ones() {
+    let mut cluster = Cluster::new(&[1, 2]);
+    cluster.elect(1, &[1, 2], &[1, 2]);
+    cluster.kill(2);
+    cluster.start(2);
+    let told = cluster.tell_state_of(2, Uuid([8; 16]));
+    assert_eq!(told.topics[0].topic_id, Uuid([8; 16]));
+    assert_eq!(told.topics[0].partition_errors[0].error_code, ErrorCode::InconsistentTopicId.code());
+    assert_eq!(cluster.partition(2).status().epoch, LeaderEpoch::NONE);
 }
 
 #[test]
