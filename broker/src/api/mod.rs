@@ -7,16 +7,26 @@
 
 #[cfg(test)]
 pub(crate) mod admin_testing;
+mod alter_partition;
 mod api_versions;
 mod authorized;
+mod controlled_shutdown;
 mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod failure;
+mod fetch;
 mod find_coordinator;
+mod leader_and_isr;
+mod list_offsets;
+mod lookup;
 mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+mod stop_replica;
 #[cfg(test)]
 pub(crate) mod testing;
 mod topic_creation;
@@ -26,13 +36,13 @@ mod waiting;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use client::wire::messages::ApiVersionsRequest;
 use client::wire::{ApiKey, Encoded, Message, Reader, Str, frame, versions};
 
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::fetch_session::FetchSessions;
 use crate::metadata::MetadataCache;
+use crate::replicas::Replicas;
 
 /// One request, its body not yet decoded.
 #[derive(Debug)]
@@ -64,6 +74,7 @@ pub enum Reply {
 pub struct Context {
     pub config: Arc<Config>,
     pub metadata: Arc<MetadataCache>,
+    pub replicas: Arc<Replicas>,
     pub admin: Admin,
     pub fetch_sessions: FetchSessions,
 }
@@ -73,7 +84,7 @@ pub async fn dispatch(context: Arc<Context>, mut request: Request) -> Reply {
     if !versions::is_claimed(request.key, request.version) {
         return match request.key {
             ApiKey::ApiVersions => api_versions::unsupported(&request),
-            key => Reply::Close { why: format!("{key:?} version {} is not supported", request.version) },
+            key => Reply::Close { why: format!("{key} version {} is not supported", request.version) },
         };
     }
     match serve(&context, &mut request).await {
@@ -82,24 +93,51 @@ pub async fn dispatch(context: Arc<Context>, mut request: Request) -> Reply {
 }
 
 /// `Err` is a reply as well, so that `?` ends a request whose body does not parse.
-async fn serve(context: &Context, request: &mut Request) -> Result<Reply, Reply> {
+async fn serve(context: &Arc<Context>, request: &mut Request) -> Result<Reply, Reply> {
     match request.key {
-        ApiKey::ApiVersions => {
-            let body: ApiVersionsRequest = request.decode()?;
-            Ok(request.respond(&api_versions::answer(request, &body)))
+        ApiKey::Produce => {
+            let body = request.decode()?;
+            Ok(match produce::answer(context, request, body).await {
+                Ok(produced) => produced_reply(request, &produced),
+                Err(produce::NullRecords) => Reply::Close { why: "records to produce are null".to_owned() },
+            })
+        }
+        ApiKey::Fetch => {
+            let body = request.decode()?;
+            Ok(request.respond(&fetch::answer(context, request, body).await))
+        }
+        ApiKey::ListOffsets => {
+            let body = request.decode()?;
+            Ok(request.respond(&list_offsets::answer(context, request.version, &body)))
         }
         ApiKey::Metadata => {
             let body = request.decode()?;
             let (version, listener) = (request.version, Arc::clone(&request.listener));
             Ok(request.respond(&metadata::answer(&context.admin, version, &listener, &body).await))
         }
+        ApiKey::LeaderAndIsr => {
+            let body = request.decode()?;
+            Ok(request.respond(&leader_and_isr::answer(context, request.version, body).await))
+        }
+        ApiKey::StopReplica => {
+            let body = request.decode()?;
+            Ok(request.respond(&stop_replica::answer(context, body).await))
+        }
         ApiKey::UpdateMetadata => {
             let body = request.decode()?;
             Ok(request.respond(&update_metadata::answer(&context.admin, &body)))
         }
+        ApiKey::ControlledShutdown => {
+            let body = request.decode()?;
+            Ok(request.respond(&controlled_shutdown::answer(context, body).await))
+        }
         ApiKey::FindCoordinator => {
             let body = request.decode()?;
             Ok(request.respond(&find_coordinator::answer(request.version, &body)))
+        }
+        ApiKey::ApiVersions => {
+            let body = request.decode()?;
+            Ok(request.respond(&api_versions::answer(request, &body)))
         }
         ApiKey::CreateTopics => {
             let body = request.decode()?;
@@ -109,6 +147,14 @@ async fn serve(context: &Context, request: &mut Request) -> Result<Reply, Reply>
             let body = request.decode()?;
             Ok(request.respond(&delete_topics::answer(&context.admin, request.version, &body).await))
         }
+        ApiKey::DeleteRecords => {
+            let body = request.decode()?;
+            Ok(request.respond(&delete_records::answer(context, &body).await))
+        }
+        ApiKey::OffsetForLeaderEpoch => {
+            let body = request.decode()?;
+            Ok(request.respond(&offset_for_leader_epoch::answer(context, &body)))
+        }
         ApiKey::DescribeConfigs => {
             let body = request.decode()?;
             Ok(request.respond(&describe_configs::answer(&context.admin, &body).await))
@@ -117,11 +163,38 @@ async fn serve(context: &Context, request: &mut Request) -> Result<Reply, Reply>
             let body = request.decode()?;
             Ok(request.respond(&create_partitions::answer(&context.admin, &body).await))
         }
+        ApiKey::AlterPartition => {
+            let body = request.decode()?;
+            Ok(request.respond(&alter_partition::answer(context, request.version, body).await))
+        }
         ApiKey::DescribeCluster => {
             let body = request.decode()?;
             Ok(request.respond(&describe_cluster::answer(&context.admin, &request.listener, &body)))
         }
-        key => Err(Reply::Close { why: format!("{key:?} is not served") }),
+        key => Err(Reply::Close { why: format!("{key} is not served") }),
+    }
+}
+
+/// With acks=0 there is no response, and a failure can only be told by closing the connection.
+fn produced_reply(request: &Request, produced: &produce::Produced) -> Reply {
+    match (produced.unanswered, produced.first_error) {
+        (false, _) => request.respond(&produced.response),
+        (true, None) => Reply::NoResponse,
+        (true, Some(error)) => {
+            Reply::Close { why: format!("records sent with acks=0 were refused ({})", error.name()) }
+        }
+    }
+}
+
+/// Runs what takes long where it holds up nothing else.
+async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that stops cancels blocking work, and then nobody is left to go on.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 
@@ -129,7 +202,7 @@ impl Request {
     /// Reads the body. What follows it is ignored, as Kafka does.
     fn decode<M: Message>(&mut self) -> Result<M, Reply> {
         M::decode(&mut self.body, self.version).map_err(|error| Reply::Close {
-            why: format!("the body of {:?} version {} cannot be read: {error}", self.key, self.version),
+            why: format!("the body of {} version {} cannot be read: {error}", self.key, self.version),
         })
     }
 
@@ -142,7 +215,7 @@ impl Request {
             Ok(encoded) => Reply::Response(encoded),
             Err(error) => {
                 tracing::error!(key = ?self.key, version, %error, "a response cannot be encoded; this is a bug");
-                Reply::Close { why: format!("the response to {:?} cannot be encoded: {error}", self.key) }
+                Reply::Close { why: format!("the response to {} cannot be encoded: {error}", self.key) }
             }
         }
     }

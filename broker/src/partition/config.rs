@@ -1,5 +1,7 @@
 //! What a topic's configuration says to its partitions.
 
+use client::record::Compression;
+
 use crate::log::LogConfig;
 
 /// The present configuration of a topic, as far as its replicas obey it.
@@ -8,4 +10,26 @@ pub struct TopicConfig {
     pub log: LogConfig,
     /// `min.insync.replicas`
     pub min_insync_replicas: usize,
+    /// `message.timestamp.before.max.ms`
+    pub message_timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`
+    pub message_timestamp_after_max_ms: i64,
+    /// `compression.type`; `None`: the producer's.
+    pub compression: Option<Compression>,
+    /// `message.downconversion.enable`
+    pub downconversion_enabled: bool,
+}
+
+impl Default for TopicConfig {
+    /// Kafka's defaults.
+    fn default() -> TopicConfig {
+        TopicConfig {
+            log: LogConfig::default(),
+            min_insync_replicas: 1,
+            message_timestamp_before_max_ms: i64::MAX,
+            message_timestamp_after_max_ms: i64::MAX,
+            compression: None,
+            downconversion_enabled: true,
+        }
+    }
 }

@@ -105,7 +105,11 @@ impl Cluster {
         let (failed, failed_dirs) = mpsc::unbounded_channel();
         let dirs = Arc::new(self.open_dirs(id, failed));
         let (told, dir_failures) = mpsc::unbounded_channel();
-        let config = Arc::new(TopicConfig { log: self.log.clone(), min_insync_replicas: self.min_insync });
+        let config = Arc::new(TopicConfig {
+            log: self.log.clone(),
+            min_insync_replicas: self.min_insync,
+            ..TopicConfig::default()
+        });
         let parts = ReplicasParts {
             me: BrokerId(id),
             replication: self.replication_config(),
