@@ -2,7 +2,9 @@
 
 pub mod admin;
 pub mod api;
+pub mod broker;
 pub mod clock;
+pub mod cluster_identity;
 pub mod cluster_view;
 pub mod config;
 pub mod control_fence;
@@ -12,6 +14,7 @@ mod fetcher;
 mod hosted;
 mod isr_channel;
 pub mod log;
+pub mod membership;
 pub mod metadata;
 pub mod partition;
 mod peer;

@@ -1,1 +1,106 @@
-fn main() {}
+//! `ottla`: the broker and its tools in one program. A link named as one of Kafka's tools, such as
+//! `kafka-topics` or `kafka-topics.sh`, is that tool.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use broker::{broker as broker_process, config};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "ottla",
+    version,
+    about = "A message broker cluster coordinated by ZooKeeper, exact to Apache Kafka 3.9",
+    after_help = "A link to this program named kafka-topics or kafka-topics.sh is that tool.\n\
+                  OTTLA_LOG sets what is logged (error, warn, info, debug; or per module: info,controller=debug)."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a broker until SIGTERM or Ctrl-C, then hand its leaderships over and stop
+    Broker {
+        /// Kafka's server.properties, with Kafka's names and defaults
+        properties: PathBuf,
+        /// Set a property over the file's value
+        #[arg(long = "override", value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args();
+    let called = arguments.next().unwrap_or_default();
+    let name = Path::new(&called).file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
+    if name.trim_end_matches(".sh") == "kafka-topics" {}
+    match Arguments::parse().command {
+        Command::Broker { properties, overrides } => run_broker(&properties, &overrides),
+    }
+}
+
+fn run_broker(properties: &Path, overrides: &[String]) -> ExitCode {
+    start_logging();
+    let loaded = match config::Config::load(properties, overrides) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start the threads of the broker");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(broker_process::run(loaded.config, asked_to_stop())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("the broker stops: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The lines go to stdout, as Kafka's do; colours only for a person.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("OTTLA_LOG")
+        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
+        .from_env_lossy();
+    let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_target(true).init();
+}
+
+/// Completes at the first SIGTERM or SIGINT; a second one ends the process at once.
+async fn asked_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("signals cannot be received: only a kill will stop this broker");
+        return std::future::pending().await;
+    };
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!("{name}: handing over leaderships, then stopping. A second signal stops at once");
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("stopping at once: leaderships move only when ZooKeeper ends this broker's session");
+        std::process::exit(130);
+    });
+}

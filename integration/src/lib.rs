@@ -2,8 +2,11 @@
 //! It never uses the broker's code to judge the broker.
 
 pub mod apache;
+pub mod apache_cluster;
 pub mod cluster;
 pub mod foreign;
+pub mod load;
+pub mod observer;
 pub mod ports;
 pub mod process;
 pub mod proxy;

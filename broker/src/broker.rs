@@ -1,0 +1,323 @@
+//! A broker's life: how its parts are put together at the start, and taken apart at the end.
+//!
+//! The order of the start is Kafka's (`KafkaServer.startup`) but for the listening sockets, which are opened before
+//! the registration: an address that is taken is found out before anybody counts on this broker, and whoever
+//! connects early waits in the backlog rather than being refused.
+
+mod handover;
+mod parts;
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::ids::BrokerId;
+use client::zk::{Session, ZkConfig, ZkError};
+use client::znode::directories;
+use controller::{Controller, ControllerConfig, ControllerHandle, ControllerParts};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::admin::{Admin, AdminParts};
+use crate::api::{Context, dispatch};
+use crate::clock::Now;
+use crate::cluster_identity::{ClusterIdError, cluster_id, generate_broker_id};
+use crate::cluster_view::ClusterView;
+use crate::config::Config;
+use crate::control_fence::ControlFence;
+use crate::dynamic_config::{ConfigChange, DynamicConfig, changes};
+use crate::fetch_session::FetchSessions;
+use crate::log::{LogDirs, LogDirsError};
+use crate::membership::{JoinError, Membership};
+use crate::metadata::MetadataCache;
+use crate::replicas::{DirFailure, Replicas, ReplicasParts};
+use crate::server::{BindError, Bound, Server};
+
+/// How long requests under way may take to finish once the broker stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Why a broker does not start, or stops by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    #[error("ZooKeeper ({hosts}): {source}. Is it running, and does zookeeper.connect name it?")]
+    ZooKeeper { hosts: String, source: ZkError },
+    #[error(transparent)]
+    ClusterId(#[from] ClusterIdError),
+    #[error(transparent)]
+    LogDirs(#[from] LogDirsError),
+    #[error("the address of listener {listener}, {address}, cannot be resolved: {source}")]
+    Address { listener: String, address: String, source: io::Error },
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("the addresses of the listeners cannot be read: {0}")]
+    BoundAddress(io::Error),
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    #[error("the last log directory, {}, failed: there is nothing left to serve from", dir.display())]
+    NoLogDirLeft { dir: PathBuf },
+    #[error("a thread of the start panicked; this is a bug: {0}")]
+    Panicked(tokio::task::JoinError),
+}
+
+/// Runs a broker until `stop` completes, or until it cannot go on.
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), BrokerError> {
+    let (mut broker, mut failures) = Broker::start(config).await?;
+    let stop = std::pin::pin!(stop);
+    let lost = tokio::select! {
+        () = stop => None,
+        lost = last_dir(&mut failures, &broker.membership, broker.id) => Some(lost),
+    };
+    match lost {
+        None => {
+            broker.stop().await;
+            Ok(())
+        }
+        Some(dir) => {
+            broker.abandon().await;
+            Err(BrokerError::NoLogDirLeft { dir })
+        }
+    }
+}
+
+/// A broker that serves.
+#[derive(Debug)]
+struct Broker {
+    id: BrokerId,
+    config: Arc<Config>,
+    membership: Membership,
+    view: ClusterView,
+    replicas: Arc<Replicas>,
+    controller: ControllerHandle,
+    fence: Arc<ControlFence>,
+    server: Option<Server>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Broker {
+    async fn start(config: Config) -> Result<(Broker, mpsc::UnboundedReceiver<DirFailure>), BrokerError> {
+        let started = Now::read();
+        let zk = zk_config(&config);
+        let session = join_ensemble(&zk).await?;
+        let cluster_id = cluster_id(&session).await?;
+        tracing::info!(cluster_id, "ZooKeeper answers");
+
+        let (failed, failed_dirs) = mpsc::unbounded_channel();
+        let (dirs, id) = open_dirs(&config, &session, &cluster_id, failed).await?;
+        let (dynamic, config_changes) = DynamicConfig::new(config);
+        changes::load(&dynamic, &session, id).await.map_err(|source| unreachable_zk(&zk, source))?;
+        let config = dynamic.broker();
+        let dirs = parts::load_logs(dirs, &dynamic, started).await?;
+
+        let bound = parts::bind(&config).await?;
+        let addresses = bound.addresses().map_err(BrokerError::BoundAddress)?;
+        let identity = parts::identity(&config, id, &addresses);
+
+        let metadata = Arc::new(MetadataCache::new());
+        let fence = Arc::new(ControlFence::default());
+        let view = ClusterView::new(&metadata, config.network.inter_broker_listener.as_str().into());
+        let (dir_failures, failures) = mpsc::unbounded_channel();
+        let replicas = Replicas::start(
+            ReplicasParts {
+                me: id,
+                replication: config.replication.clone(),
+                log_dirs: config.log.clone(),
+                controller_timeout: config.controller.socket_timeout,
+                fence: Arc::clone(&fence),
+                view: view.clone(),
+                topic_configs: parts::topic_configs(&dynamic),
+                dirs: Arc::clone(&dirs),
+                failed_dirs,
+            },
+            dir_failures,
+        );
+
+        let registered = {
+            let fence = Arc::clone(&fence);
+            move |epoch| fence.registered(epoch)
+        };
+        let membership = Membership::join(session, zk.clone(), identity, registered).await?;
+        let controller = Controller::spawn(ControllerParts {
+            config: controller_config(&config, id),
+            sessions: membership.sessions(),
+            watches: zk,
+            remembered_topic_ids: remembered_topic_ids(&metadata),
+        });
+        let admin = Admin::new(AdminParts {
+            me: id,
+            cluster_id: cluster_id.into(),
+            config: Arc::clone(&dynamic),
+            metadata: Arc::clone(&metadata),
+            controller: controller.clone(),
+            fence: Arc::clone(&fence),
+            sessions: membership.sessions(),
+        });
+        let context = Arc::new(Context {
+            config: Arc::clone(&config),
+            metadata: Arc::clone(&metadata),
+            replicas: Arc::clone(&replicas),
+            admin,
+            fetch_sessions: FetchSessions::new(config.network.fetch_sessions_max),
+        });
+        let server = serve(bound, context);
+        let tasks = vec![
+            tokio::spawn(follow_config(Arc::clone(&dynamic), membership.sessions(), id)),
+            tokio::spawn(obey_config(config_changes, dynamic, Arc::clone(&replicas), controller.clone())),
+        ];
+        tracing::info!(broker = %id, took_ms = Now::read().unix_ms - started.unix_ms, "serving");
+        let broker =
+            Broker { id, config, membership, view, replicas, controller, fence, server: Some(server), tasks };
+        Ok((broker, failures))
+    }
+
+    /// The orderly end: leaderships move first, then nothing is served any more, the logs are closed so that the next
+    /// start need not check them, and the registration goes last.
+    async fn stop(&mut self) {
+        if self.config.shutdown.controlled {
+            handover::hand_over(&self.config, self.id, &self.view, &self.fence).await;
+        }
+        self.end_service().await;
+        self.replicas.shut_down().await;
+        self.membership.leave().await;
+        tracing::info!("stopped");
+    }
+
+    /// The end when there is nothing left to hand over: others take over once the registration is gone.
+    async fn abandon(&mut self) {
+        self.membership.leave().await;
+        self.end_service().await;
+    }
+
+    async fn end_service(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        if let Some(server) = self.server.take() {
+            server.shutdown(GRACE).await;
+        }
+        self.controller.shutdown().await;
+    }
+}
+
+fn zk_config(config: &Config) -> ZkConfig {
+    let zookeeper = &config.zookeeper;
+    ZkConfig {
+        connect: zookeeper.connect.clone(),
+        session_timeout: zookeeper.session_timeout,
+        connection_timeout: zookeeper.connection_timeout,
+        operation_timeout: zookeeper.session_timeout,
+        // Kafka's 10 is what makes its failover slow; what is asked for is a lower bound here.
+        max_in_flight: zookeeper.in_flight_requests_max.max(512),
+    }
+}
+
+fn unreachable_zk(zk: &ZkConfig, source: ZkError) -> BrokerError {
+    BrokerError::ZooKeeper { hosts: zk.connect.clone(), source }
+}
+
+async fn join_ensemble(zk: &ZkConfig) -> Result<Session, BrokerError> {
+    tracing::info!(connect = zk.connect, "connecting to ZooKeeper");
+    let session = Session::connect(zk.clone()).await.map_err(|source| unreachable_zk(zk, source))?;
+    session.create_directories(&directories::AT_START).await.map_err(|source| unreachable_zk(zk, source))?;
+    Ok(session)
+}
+
+/// Opens and locks the log directories, and finds out whose they are.
+async fn open_dirs(
+    config: &Config,
+    session: &Session,
+    cluster_id: &str,
+    failed: mpsc::UnboundedSender<PathBuf>,
+) -> Result<(LogDirs, BrokerId), BrokerError> {
+    let dirs = parts::open_dirs(config, failed)?;
+    let id = match dirs.verify_identity(cluster_id, config.broker_id.map(|id| id.0))? {
+        Some(id) => BrokerId(id),
+        None => generate_broker_id(session, config.reserved_broker_id_max)
+            .await
+            .map_err(|source| BrokerError::ZooKeeper { hosts: config.zookeeper.connect.clone(), source })?,
+    };
+    dirs.write_identity(cluster_id, id.0, Now::read().unix_ms)?;
+    Ok((dirs, id))
+}
+
+fn controller_config(config: &Config, id: BrokerId) -> ControllerConfig {
+    ControllerConfig {
+        broker_id: id,
+        inter_broker_listener_name: config.network.inter_broker_listener.clone(),
+        controller_socket_timeout: config.controller.socket_timeout,
+        auto_leader_rebalance_enable: config.controller.auto_rebalance_enabled,
+        leader_imbalance_check_interval: config.controller.imbalance_check_interval,
+        leader_imbalance_per_broker_percentage: config.controller.imbalance_percent_max,
+        unclean_leader_election_enable: config.controller.unclean_election_enabled,
+        delete_topic_enable: config.topics.deletion_enabled,
+    }
+}
+
+/// A tool of an older Kafka drops a topic's id when it rewrites the topic's znode; the brokers still know it.
+fn remembered_topic_ids(metadata: &Arc<MetadataCache>) -> controller::RememberedTopicIds {
+    let metadata = Arc::clone(metadata);
+    Arc::new(move |topic| metadata.snapshot().topic_id(topic))
+}
+
+fn serve(bound: Bound, context: Arc<Context>) -> Server {
+    bound.serve(Arc::new(move |request| Box::pin(dispatch(Arc::clone(&context), request))))
+}
+
+/// Follows `/config` in whatever session this broker is registered in.
+async fn follow_config(
+    dynamic: Arc<DynamicConfig>,
+    mut sessions: tokio::sync::watch::Receiver<Option<Session>>,
+    id: BrokerId,
+) {
+    loop {
+        let Ok(session) = sessions.wait_for(Option::is_some).await.map(|session| session.clone()) else {
+            return;
+        };
+        if let Some(session) = session {
+            changes::follow(&dynamic, &session, id).await;
+            session.over().await;
+        }
+        if sessions.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Passes changes of configuration on to those who obey them.
+async fn obey_config(
+    mut changes: mpsc::UnboundedReceiver<ConfigChange>,
+    dynamic: Arc<DynamicConfig>,
+    replicas: Arc<Replicas>,
+    controller: ControllerHandle,
+) {
+    while let Some(change) = changes.recv().await {
+        match change {
+            ConfigChange::Topic(topic) => replicas.topic_config_changed(&topic),
+            ConfigChange::Broker => {
+                controller.set_unclean_election_default(dynamic.broker().controller.unclean_election_enabled);
+                for partition in replicas.partitions() {
+                    replicas.topic_config_changed(&partition.id().topic);
+                }
+            }
+            ConfigChange::UncleanElectionAllowed(Some(topic)) => controller.unclean_election_allowed(&topic),
+            ConfigChange::UncleanElectionAllowed(None) => controller.set_unclean_election_default(true),
+        }
+    }
+}
+
+/// Waits for the failure of the last log directory. The failure of another is announced, so that the controller moves
+/// its leaderships (`/log_dir_event_notification`).
+async fn last_dir(
+    failures: &mut mpsc::UnboundedReceiver<DirFailure>,
+    membership: &Membership,
+    id: BrokerId,
+) -> PathBuf {
+    while let Some(DirFailure { dir, last }) = failures.recv().await {
+        if last {
+            return dir;
+        }
+        parts::announce_dir_failure(membership, id).await;
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,78 @@
+//! Controlled shutdown: asking the controller to move this broker's leaderships before it stops.
+
+use std::time::Duration;
+
+use client::ids::BrokerId;
+use client::wire::ErrorCode;
+use client::wire::messages::{ControlledShutdownRequest, ControlledShutdownResponse};
+use tokio::time::{Instant, timeout};
+
+use crate::cluster_view::ClusterView;
+use crate::config::Config;
+use crate::control_fence::ControlFence;
+use crate::peer;
+
+const VERSION: i16 = 3;
+
+/// Asks until the controller has moved everything it can, at most `controlled.shutdown.max.retries` times.
+/// What could not be moved has no other replica in sync: those partitions are without a leader until this broker is back.
+pub(super) async fn hand_over(config: &Config, me: BrokerId, view: &ClusterView, fence: &ControlFence) {
+    let shutdown = &config.shutdown;
+    let started = Instant::now();
+    for attempt in 1..=shutdown.retries_max.max(1) {
+        match ask(config, me, view, fence).await {
+            Ok(response) if response.remaining_partitions.is_empty() => {
+                tracing::info!(took_ms = started.elapsed().as_millis(), "all leaderships are handed over");
+                return;
+            }
+            Ok(response) => {
+                tracing::warn!(attempt, remaining = ?names(&response), "some partitions have no other replica in sync");
+            }
+            Err(why) => tracing::warn!(attempt, why, "the controller did not take our leaderships over"),
+        }
+        if attempt < shutdown.retries_max {
+            let known = view.controller().map(|(id, _)| id);
+            // Another controller is a reason to ask again at once.
+            wait_for_another_controller(view.clone(), known, shutdown.retry_backoff).await;
+        }
+    }
+    tracing::warn!("stopping without a complete handover: elections follow when the registration is gone");
+}
+
+async fn ask(
+    config: &Config,
+    me: BrokerId,
+    view: &ClusterView,
+    fence: &ControlFence,
+) -> Result<ControlledShutdownResponse, String> {
+    let (_, endpoint) = view.controller().ok_or("no controller is known")?;
+    let client_id = me.to_string();
+    let connecting = peer::connect(&endpoint, &client_id, config.controller.socket_timeout);
+    let connection = connecting.await.map_err(|error| error.to_string())?;
+    let request = ControlledShutdownRequest {
+        broker_id: me.0,
+        broker_epoch: fence.registration().0,
+        ..ControlledShutdownRequest::default()
+    };
+    let response = connection.send(&request, VERSION).await.map_err(|error| error.to_string())?;
+    match ErrorCode::from_code(response.error_code) {
+        ErrorCode::None => Ok(response),
+        error => Err(format!("it answered {}: {}", error.name(), error.message())),
+    }
+}
+
+async fn wait_for_another_controller(mut view: ClusterView, known: Option<BrokerId>, limit: Duration) {
+    let waiting = async {
+        match known {
+            Some(id) => view.controller_is_not(id).await,
+            None => view.changed().await,
+        }
+    };
+    // At the latest the back-off ends the wait.
+    timeout(limit, waiting).await.ok();
+}
+
+fn names(response: &ControlledShutdownResponse) -> Vec<String> {
+    let partitions = response.remaining_partitions.iter();
+    partitions.map(|p| format!("{}-{}", p.topic_name, p.partition_index)).take(10).collect()
+}

@@ -1,0 +1,224 @@
+//! Being a member of the cluster: a ZooKeeper session, and this broker's registration in it.
+//!
+//! A session lives until the server ends it; a lost connection does not. When the server has ended
+//! one, a new session is opened and the broker registers again, under a new broker epoch. Everything
+//! that hangs on a session (candidacy, watches) follows [`Membership::sessions`] and falls with it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use client::ids::{BrokerEpoch, BrokerId};
+use client::zk::{RegisterError, Registered, Session, SessionId, ZkConfig, ZkError};
+use client::znode::broker::{Endpoint, IDS, Registration};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Kafka waits as long before it tries again for a session.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often a broker that waits for its former session's end looks whether it is gone.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A former session may outlive its own timeout by the server's rounding to ticks; beyond this
+/// many timeouts another broker must be alive with this id.
+const TIMEOUTS_MAX: u32 = 3;
+
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    #[error(
+        "broker id {id} is taken: ZooKeeper still has its registration as {endpoints} after {} s, longer than a \
+         session of a dead broker lives. Stop that broker, or give this one another broker.id",
+        waited.as_secs()
+    )]
+    IdTaken { id: BrokerId, endpoints: String, waited: Duration },
+    #[error(
+        "the advertised listener {endpoint} is already registered by broker {other}. Each broker needs a host and \
+         port of its own: check advertised.listeners"
+    )]
+    EndpointTaken { endpoint: Endpoint, other: BrokerId },
+    #[error(transparent)]
+    Zk(#[from] ZkError),
+}
+
+/// What is registered under `/brokers/ids`, but for the time stamp.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub id: BrokerId,
+    pub endpoints: Vec<Endpoint>,
+    pub rack: Option<String>,
+}
+
+/// This broker's membership. Dropping it leaves without a goodbye; see [`Membership::leave`].
+#[derive(Debug)]
+pub(crate) struct Membership {
+    sessions: watch::Receiver<Option<Session>>,
+    newest: Arc<Mutex<Session>>,
+    keeper: JoinHandle<()>,
+}
+
+impl Membership {
+    /// Registers the broker in `session` and keeps it registered from then on.
+    ///
+    /// A registration left by an earlier run of this broker is waited out. `registered` is called with each
+    /// registration's epoch, before anyone is told of the session it is in.
+    pub(crate) async fn join(
+        session: Session,
+        zk: ZkConfig,
+        identity: Identity,
+        registered: impl Fn(BrokerEpoch) + Send + 'static,
+    ) -> Result<Membership, JoinError> {
+        check_endpoints(&session, &identity).await?;
+        let first = wait_out_and_register(&session, &identity).await?;
+        announce(&identity, &session, first);
+        registered(first.epoch);
+        let newest = Arc::new(Mutex::new(session.clone()));
+        let (publish, sessions) = watch::channel(Some(session.clone()));
+        let keeper = tokio::spawn(keep(session, zk, identity, registered, publish, Arc::clone(&newest)));
+        Ok(Membership { sessions, newest, keeper })
+    }
+
+    /// Follows the session this broker is registered in; `None` between one's end and the next registration.
+    pub(crate) fn sessions(&self) -> watch::Receiver<Option<Session>> {
+        self.sessions.clone()
+    }
+
+    /// The session of the moment. It may be over; what is asked of it then says so.
+    pub(crate) fn session(&self) -> Session {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Closes the session: the registration vanishes at once.
+    pub(crate) async fn leave(&self) {
+        self.keeper.abort();
+        if !self.session().close().await {
+            tracing::warn!(
+                "ZooKeeper could not be told goodbye: the registration stays until its session times out"
+            );
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+/// Opens a new session and registers again whenever the server has ended the last one.
+async fn keep(
+    mut session: Session,
+    zk: ZkConfig,
+    identity: Identity,
+    registered: impl Fn(BrokerEpoch) + Send + 'static,
+    publish: watch::Sender<Option<Session>>,
+    newest: Arc<Mutex<Session>>,
+) {
+    loop {
+        session.over().await;
+        publish.send_replace(None);
+        let previous = session.id();
+        tracing::warn!(
+            broker = %identity.id,
+            session = %previous,
+            "ZooKeeper ended our session: the cluster took this broker for dead. Registering again"
+        );
+        (session, _) = loop {
+            match reregister(&zk, &identity, previous, &newest).await {
+                Ok((session, new)) => {
+                    announce(&identity, &session, new);
+                    registered(new.epoch);
+                    break (session, new);
+                }
+                Err(error) => {
+                    tracing::warn!(broker = %identity.id, %error, "not registered; trying again in {} s", RETRY.as_secs());
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        };
+        publish.send_replace(Some(session.clone()));
+    }
+}
+
+async fn reregister(
+    zk: &ZkConfig,
+    identity: &Identity,
+    previous: SessionId,
+    newest: &Mutex<Session>,
+) -> Result<(Session, Registered), RegisterError> {
+    let session = Session::connect(zk.clone()).await?;
+    *newest.lock().unwrap_or_else(PoisonError::into_inner) = session.clone();
+    let registration = encode(identity);
+    let registered = session.register_broker(identity.id, &registration, Some(previous)).await?;
+    Ok((session, registered))
+}
+
+/// Registers; while an earlier run's registration is there, waits for its session's end.
+async fn wait_out_and_register(session: &Session, identity: &Identity) -> Result<Registered, JoinError> {
+    let started = tokio::time::Instant::now();
+    let limit = session.timeout() * TIMEOUTS_MAX;
+    let mut told = false;
+    loop {
+        match session.register_broker(identity.id, &encode(identity), None).await {
+            Ok(registered) => return Ok(registered),
+            Err(RegisterError::Zk(error)) => return Err(error.into()),
+            Err(RegisterError::Taken { id, owner, endpoints, .. }) => {
+                let waited = started.elapsed();
+                if waited > limit {
+                    return Err(JoinError::IdTaken { id, endpoints, waited });
+                }
+                if !told {
+                    told = true;
+                    tracing::info!(
+                        broker = %id,
+                        owner = ?owner,
+                        %endpoints,
+                        "broker id {id} is still registered by another session. If that is an earlier run of this broker, \
+                         which did not shut down cleanly, ZooKeeper ends it within its timeout; waiting up to {} s",
+                        limit.as_secs()
+                    );
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// No two brokers may be reached at one address (`KafkaServer.createBrokerInfo`).
+async fn check_endpoints(session: &Session, identity: &Identity) -> Result<(), JoinError> {
+    let own = identity.id.to_string();
+    let others: Vec<String> = session.children(IDS).await?.into_iter().filter(|id| *id != own).collect();
+    let paths: Vec<String> = others.iter().map(|id| format!("{IDS}/{id}")).collect();
+    for (id, node) in others.iter().zip(session.get_many(&paths).await?) {
+        let Some(registration) = node.and_then(|node| Registration::decode(&node.data).ok()) else {
+            continue;
+        };
+        for endpoint in &identity.endpoints {
+            let taken =
+                registration.endpoints.iter().any(|e| e.host == endpoint.host && e.port == endpoint.port);
+            if let (true, Ok(other)) = (taken, id.parse()) {
+                return Err(JoinError::EndpointTaken { endpoint: endpoint.clone(), other: BrokerId(other) });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode(identity: &Identity) -> Vec<u8> {
+    Registration {
+        endpoints: identity.endpoints.clone(),
+        rack: identity.rack.clone(),
+        jmx_port: -1,
+        timestamp_ms: crate::clock::Now::read().unix_ms,
+        features: Default::default(),
+    }
+    .encode()
+}
+
+fn announce(identity: &Identity, session: &Session, registered: Registered) {
+    let endpoints: Vec<String> = identity.endpoints.iter().map(ToString::to_string).collect();
+    tracing::info!(
+        broker = %identity.id,
+        epoch = %registered.epoch,
+        session = %session.id(),
+        "registered in ZooKeeper as {}",
+        endpoints.join(",")
+    );
+}

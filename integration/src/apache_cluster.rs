@@ -1,0 +1,120 @@
+//! The reference: Apache Kafka 3.9.1 brokers in ZooKeeper mode, as processes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::apache::Release;
+use crate::cluster::{PATIENCE, SESSION_TIMEOUT_MS};
+use crate::ports::free_port;
+use crate::process::Process;
+use crate::wait;
+use crate::zookeeper::ZooKeeper;
+
+/// One Apache broker on loopback.
+#[derive(Debug)]
+pub struct ApacheBroker {
+    pub id: i32,
+    pub port: u16,
+    process: Process,
+}
+
+impl ApacheBroker {
+    /// Starts a broker on `data` as its log directory. Returns when it answers metadata requests.
+    pub fn start(
+        id: i32,
+        port: u16,
+        zookeeper: &str,
+        data: &Path,
+        home: &Path,
+        properties: &[(&str, &str)],
+    ) -> ApacheBroker {
+        let mut text = format!(
+            "broker.id={id}\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}\nzookeeper.connect={zookeeper}\n\
+             zookeeper.session.timeout.ms={SESSION_TIMEOUT_MS}\noffsets.topic.replication.factor=1\n\
+             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n",
+            data.display()
+        );
+        for (key, value) in properties {
+            text.push_str(&format!("{key}={value}\n"));
+        }
+        let settings = home.join(format!("apache-{id}.properties"));
+        std::fs::write(&settings, text).expect("a file can be written");
+        let mut command: Command = Release::V3_9.java("kafka.Kafka");
+        command.arg(&settings);
+        let process = Process::start(&mut command, &home.join(format!("apache-{id}.log")));
+        let mut broker = ApacheBroker { id, port, process };
+        broker.wait_until_serving();
+        broker
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn terminate(self) {
+        self.process.terminate(PATIENCE);
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(self) {
+        self.process.kill();
+    }
+
+    fn wait_until_serving(&mut self) {
+        let (id, address) = (self.id, self.address());
+        wait::until(&format!("Apache broker {id} serves"), PATIENCE, || {
+            if let Some(status) = self.process.exited() {
+                panic!("Apache broker {id} ended with {status}:\n{}", self.process.output());
+            }
+            let listing = Command::new("kcat").args(["-b", &address, "-L", "-m", "2"]).output().ok()?;
+            String::from_utf8_lossy(&listing.stdout).contains(&format!("broker {id} at ")).then_some(())
+        });
+    }
+}
+
+/// Brokers 1 to n on a ZooKeeper of their own.
+#[derive(Debug)]
+pub struct ApacheCluster {
+    pub brokers: Vec<ApacheBroker>,
+    pub zookeeper: ZooKeeper,
+    folder: TempDir,
+}
+
+impl ApacheCluster {
+    pub fn start(count: i32, properties: &[(&str, &str)]) -> ApacheCluster {
+        let zookeeper = ZooKeeper::start();
+        let folder = TempDir::new().expect("a temporary folder can be made");
+        let brokers = (1..=count)
+            .map(|id| {
+                let data: PathBuf = folder.path().join(format!("data-{id}"));
+                ApacheBroker::start(
+                    id,
+                    free_port(),
+                    &zookeeper.connect_string(),
+                    &data,
+                    folder.path(),
+                    properties,
+                )
+            })
+            .collect();
+        ApacheCluster { brokers, zookeeper, folder }
+    }
+
+    pub fn bootstrap(&self) -> String {
+        self.brokers.iter().map(ApacheBroker::address).collect::<Vec<_>>().join(",")
+    }
+
+    /// The log directory of a broker.
+    pub fn data(&self, id: i32) -> PathBuf {
+        self.folder.path().join(format!("data-{id}"))
+    }
+
+    /// Ends a broker with SIGTERM.
+    pub fn terminate(&mut self, id: i32) {
+        let at = self.brokers.iter().position(|b| b.id == id).expect("the broker runs");
+        self.brokers.remove(at).terminate();
+    }
+}
