@@ -42,6 +42,14 @@ pub(crate) struct IsrChannel {
     pub timeout: Duration,
 }
 
+/// The connection to the controller of last time.
+#[derive(Debug)]
+struct Link {
+    controller: BrokerId,
+    at: Endpoint,
+    connection: Connection,
+}
+
 /// What the next step is after an attempt.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
@@ -56,7 +64,8 @@ type Open = BTreeMap<TopicPartition, Proposed>;
 impl IsrChannel {
     pub(crate) async fn run(mut self) {
         let mut open = Open::new();
-        let mut link: Option<(BrokerId, Endpoint, Connection)> = None;
+        let mut link: Option<Link> = None;
+        let mut failures = 0u32;
         loop {
             if open.is_empty() {
                 let Some(first) = self.proposals.recv().await else { return };
@@ -69,10 +78,11 @@ impl IsrChannel {
             if open.is_empty() {
                 continue;
             }
-            match self.attempt(&mut open, &mut link).await {
-                Next::Go => {}
+            match self.attempt(&mut open, &mut link, failures).await {
+                Next::Go => failures = 0,
                 Next::RetryLater => tokio::time::sleep(RETRY_AFTER).await,
                 Next::FindController => {
+                    failures = failures.saturating_add(1);
                     link = None;
                     // Whatever changes in the metadata wakes this; the controller may also be the
                     // same one, which has only not taken over yet.
@@ -89,28 +99,44 @@ impl IsrChannel {
         });
     }
 
-    async fn attempt(&self, open: &mut Open, link: &mut Option<(BrokerId, Endpoint, Connection)>) -> Next {
+    async fn attempt(&self, open: &mut Open, link: &mut Option<Link>, failures: u32) -> Next {
         let Some((controller, endpoint)) = self.view.controller() else { return Next::FindController };
-        let connection = match link {
-            Some((id, at, connection)) if (*id, &*at) == (controller, &endpoint) => connection.clone(),
-            _ => match peer::connect(&endpoint, &self.client_id(), self.timeout).await {
-                Ok(connection) => {
-                    *link = Some((controller, endpoint, connection.clone()));
-                    connection
-                }
-                Err(error) => {
-                    tracing::debug!(%controller, %error, "cannot reach the controller");
-                    return Next::FindController;
-                }
-            },
-        };
         let (request, version) = request(self.me, self.fence.registration(), open);
         let mut view = self.view.clone();
+        let ask = async {
+            let connection = self.connected(link, controller, &endpoint).await?;
+            connection.send(&request, version).await
+        };
         tokio::select! {
-            answer = connection.send(&request, version) => self.answered(answer, open, controller, version),
+            answer = ask => match answer {
+                Ok(answer) => self.answered(&answer, open, controller, version),
+                Err(error) => {
+                    if failures == 0 {
+                        tracing::info!(%controller, %error, "no answer about in-sync sets; asking until there is one");
+                    } else {
+                        tracing::debug!(%controller, %error, failures, "no answer about in-sync sets");
+                    }
+                    Next::FindController
+                }
+            },
             // The answer of a controller that was replaced may never come.
             () = view.controller_is_not(controller) => Next::FindController,
         }
+    }
+
+    async fn connected(
+        &self,
+        link: &mut Option<Link>,
+        controller: BrokerId,
+        endpoint: &Endpoint,
+    ) -> Result<Connection, ConnectionError> {
+        if let Some(link) = link.as_ref().filter(|link| link.controller == controller && link.at == *endpoint)
+        {
+            return Ok(link.connection.clone());
+        }
+        let connection = peer::connect(endpoint, &self.client_id(), self.timeout).await?;
+        *link = Some(Link { controller, at: endpoint.clone(), connection: connection.clone() });
+        Ok(connection)
     }
 
     fn client_id(&self) -> String {
@@ -119,18 +145,11 @@ impl IsrChannel {
 
     fn answered(
         &self,
-        answer: Result<AlterPartitionResponse, ConnectionError>,
+        answer: &AlterPartitionResponse,
         open: &mut Open,
         controller: BrokerId,
         version: i16,
     ) -> Next {
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                tracing::info!(%controller, %error, "no answer about in-sync sets; asking again");
-                return Next::FindController;
-            }
-        };
         match ErrorCode::from_code(answer.error_code) {
             ErrorCode::None => {}
             ErrorCode::NotController => return Next::FindController,
@@ -140,7 +159,7 @@ impl IsrChannel {
             }
         }
         let mut next = Next::Go;
-        for (id, answer) in answers(&answer, open, version) {
+        for (id, answer) in answers(answer, open, version) {
             match self.settle(&id, &answer, open) {
                 Next::Go => {}
                 other => next = other,

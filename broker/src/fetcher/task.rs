@@ -131,6 +131,7 @@ impl Task {
         } else {
             tracing::debug!(leader = %self.leader, %error, failures = self.failures, "fetching failed again");
         }
-        tokio::time::sleep(wait).await;
+        // Being told to follow it is as good a sign as any that it can be reached now.
+        let _ = tokio::time::timeout(wait, self.following.changed()).await;
     }
 }

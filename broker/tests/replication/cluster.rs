@@ -1,7 +1,7 @@
 //! Brokers in one process, each with a runtime of its own that can be killed, real logs, and
 //! sockets between them; and a controller that does what the test says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -41,9 +41,20 @@ pub(crate) struct Cluster {
     ports: BTreeMap<i32, i32>,
     state: watch::Sender<State>,
     controller: Runtime,
+    /// What the controller answers before it does what it is asked for.
+    refusals: Arc<Mutex<VecDeque<Refusal>>>,
     pub(crate) min_insync: usize,
     pub(crate) lag_max: Duration,
     pub(crate) log: LogConfig,
+}
+
+/// A controller's answer that does not write.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Refusal {
+    Whole(ErrorCode),
+    Partition(ErrorCode),
+    /// It was written, but says so in no way that can be understood.
+    Lost,
 }
 
 /// The partition's state as ZooKeeper would hold it.
@@ -70,10 +81,14 @@ impl Cluster {
             watch::Sender::new(State { leader: -1, leader_epoch: -1, isr: ids.to_vec(), version: -1 });
         let listener = controller.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let ports = BTreeMap::from([(CONTROLLER, i32::from(listener.local_addr().unwrap().port()))]);
-        let written = state.clone();
+        let refusals = Arc::new(Mutex::new(VecDeque::new()));
+        let known = (state.clone(), Arc::clone(&refusals));
         controller.spawn(server::serve(listener, move |key, version, id, body| {
-            let written = written.clone();
-            async move { server::controller(|request| alter(&written, request), key, version, id, body) }
+            let (state, refusals) = known.clone();
+            async move {
+                let alter = |request: &AlterPartitionRequest| answer(&state, &refusals, request);
+                server::controller(alter, key, version, id, body)
+            }
         }));
         let mut cluster = Cluster {
             nodes: BTreeMap::new(),
@@ -81,6 +96,7 @@ impl Cluster {
             ports,
             state,
             controller,
+            refusals,
             min_insync: 1,
             lag_max: Duration::from_secs(30),
             log: LogConfig::default(),
@@ -172,6 +188,15 @@ impl Cluster {
             assert_eq!(response.error_code, 0);
             assert_eq!(response.topics[0].partition_errors[0].error_code, 0, "broker {id}");
         }
+    }
+
+    /// Lets the controller answer so before it goes on as it should.
+    pub(crate) fn refuse(&self, refusals: &[Refusal]) {
+        self.refusals.lock().unwrap().extend(refusals);
+    }
+
+    pub(crate) fn refusals_left(&self) -> usize {
+        self.refusals.lock().unwrap().len()
     }
 
     /// Sends a broker the present state.
@@ -356,19 +381,44 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
+fn answer(
+    state: &watch::Sender<State>,
+    refusals: &Mutex<VecDeque<Refusal>>,
+    request: &AlterPartitionRequest,
+) -> AlterPartitionResponse {
+    match refusals.lock().unwrap().pop_front() {
+        None => of_partition(alter(state, request)),
+        Some(Refusal::Whole(code)) => {
+            AlterPartitionResponse { error_code: code.code(), ..AlterPartitionResponse::default() }
+        }
+        Some(Refusal::Partition(code)) => {
+            of_partition(PartitionData { error_code: code.code(), ..PartitionData::default() })
+        }
+        Some(Refusal::Lost) => {
+            alter(state, request);
+            AlterPartitionResponse::default()
+        }
+    }
+}
+
 /// Writes what a leader asks for, if it asks about the state as it is.
-fn alter(state: &watch::Sender<State>, request: &AlterPartitionRequest) -> AlterPartitionResponse {
+fn alter(state: &watch::Sender<State>, request: &AlterPartitionRequest) -> PartitionData {
     let topic = &request.topics[0];
     assert_eq!((request.topics.len(), topic.partitions.len(), topic.topic_id), (1, 1, TOPIC_ID));
     let asked = &topic.partitions[0];
+    let isr: Vec<i32> = asked.new_isr_with_epochs.iter().map(|one| one.broker_id).collect();
     let mut answer = PartitionData::default();
     state.send_if_modified(|state| {
-        if (asked.leader_epoch, asked.partition_epoch) != (state.leader_epoch, state.version) {
+        let written = asked.leader_epoch == state.leader_epoch && isr == state.isr;
+        let current = (asked.leader_epoch, asked.partition_epoch) == (state.leader_epoch, state.version);
+        if !written && !current {
             answer.error_code = ErrorCode::InvalidUpdateVersion.code();
             return false;
         }
-        state.isr = asked.new_isr_with_epochs.iter().map(|one| one.broker_id).collect();
-        state.version += 1;
+        if !written {
+            state.isr.clone_from(&isr);
+            state.version += 1;
+        }
         answer = PartitionData {
             leader_id: state.leader,
             leader_epoch: state.leader_epoch,
@@ -376,8 +426,12 @@ fn alter(state: &watch::Sender<State>, request: &AlterPartitionRequest) -> Alter
             partition_epoch: state.version,
             ..PartitionData::default()
         };
-        true
+        !written
     });
+    answer
+}
+
+fn of_partition(answer: PartitionData) -> AlterPartitionResponse {
     let topic = TopicData { topic_id: TOPIC_ID, partitions: vec![answer], ..TopicData::default() };
     AlterPartitionResponse { topics: vec![topic], ..AlterPartitionResponse::default() }
 }

@@ -18,7 +18,7 @@ use client::wire::Str;
 use client::wire::messages::StopReplicaRequest;
 use client::wire::messages::stop_replica_request::{StopReplicaPartitionState, StopReplicaTopicState};
 
-use crate::cluster::{Cluster, TOPIC};
+use crate::cluster::{Cluster, Refusal, TOPIC};
 
 fn batch(records: usize, text: &str) -> Vec<u8> {
     let mut builder = BatchBuilder::new(BatchOptions::default()).unwrap();
@@ -180,6 +180,39 @@ fn a_failed_directory_takes_its_partitions_offline_and_nothing_else() {
     let code = cluster.tell_state(1).topics[0].partition_errors[0].error_code;
     assert_eq!(code, ErrorCode::KafkaStorageError.code());
     produce(&cluster, 2, 1).unwrap();
+}
+
+#[test]
+fn the_controller_is_asked_about_the_in_sync_set_until_it_answers() {
+    let cluster = Cluster::new(&[1, 2]);
+    cluster.refuse(&[
+        Refusal::Whole(ErrorCode::NotController),
+        Refusal::Whole(ErrorCode::StaleBrokerEpoch),
+        Refusal::Partition(ErrorCode::NotController),
+        Refusal::Partition(ErrorCode::UnknownServerError),
+        Refusal::Partition(ErrorCode::IneligibleReplica),
+        Refusal::Lost,
+    ]);
+    cluster.elect(1, &[1], &[1, 2]);
+    // Written, though its answer is lost; the next one finds it written.
+    cluster.wait_for_state(|state| state.isr == [1, 2]);
+    produce(&cluster, 1, 1).unwrap();
+    assert_eq!(cluster.refusals_left(), 0);
+}
+
+#[test]
+fn a_controller_that_knows_better_is_waited_for() {
+    let mut cluster = Cluster::new(&[]);
+    cluster.min_insync = 2;
+    cluster.add(&[1, 2]);
+    cluster.refuse(&[Refusal::Partition(ErrorCode::InvalidUpdateVersion)]);
+    cluster.elect(1, &[1], &[1, 2]);
+    // The proposal counts towards confirming, but not towards accepting, until it is settled.
+    cluster.wait_for(1, "has asked", |status| status.may_confirm);
+    let refused = append(&cluster, 1, 1, RequiredAcks::All).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::NotEnoughReplicas);
+    cluster.elect(1, &[1], &[1, 2]);
+    cluster.wait_for_state(|state| state.isr == [1, 2]);
 }
 
 #[test]
