@@ -2,6 +2,7 @@
 
 mod clients;
 mod controller;
+mod dynamic_config;
 mod kill;
 mod replicas;
 mod zk;
