@@ -172,3 +172,6 @@ fn whole_error(body: &FetchRequest, version: i16, error: ErrorCode) -> FetchResp
     response.responses = responses.collect();
     response
 }
+
+#[cfg(test)]
+mod tests;
