@@ -2,6 +2,8 @@
 //! and the ZooKeeper session. Brokers and controllers are clients of one another, so they
 //! depend on this crate too.
 
+#![deny(clippy::indexing_slicing)]
+
 pub mod connection;
 pub mod ids;
 pub mod record;

@@ -5,5 +5,6 @@ mod controller;
 mod dynamic_config;
 mod kill;
 mod replicas;
+mod tidy;
 mod zk;
 mod znodes;
