@@ -19,6 +19,8 @@ use super::names::{self, PartitionDir};
 use super::recovery::{LoadError, LoadFrom};
 
 const LOCK: &str = ".lock";
+/// Closing waits for syncs, of which a disk settles many at once.
+const CLOSING_THREADS: usize = 16;
 
 /// How log directories are used.
 #[derive(Clone, Debug)]
@@ -438,7 +440,7 @@ impl LogDirs {
     pub fn close(&self, taken: Vec<Log>) {
         let waiting = std::mem::take(&mut self.state().waiting);
         let logs: Vec<Log> = taken.into_iter().chain(waiting.into_values()).collect();
-        let marks = close_logs(logs, self.options.recovery_threads.max(1));
+        let marks = close_logs(logs);
         self.checkpoint_recovery_points(&marks);
         self.checkpoint_log_starts(&marks);
         self.checkpoint_high_watermarks(&marks);
@@ -510,12 +512,13 @@ fn open_dir(disk: &Disk, path: &Path) -> Result<Option<(DiskLock, Option<MetaPro
 }
 
 /// Closes logs in parallel: each may have much to sync. Returns the marks of those that could be closed.
-fn close_logs(logs: Vec<Log>, threads: usize) -> Vec<LogMarks> {
+fn close_logs(logs: Vec<Log>) -> Vec<LogMarks> {
+    let count = logs.len();
     let queue = Mutex::new(logs.into_iter());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     let closed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..CLOSING_THREADS.min(count) {
             scope.spawn(|| {
                 while let Some(log) = next() {
                     let partition = log.partition().clone();

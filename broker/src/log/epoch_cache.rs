@@ -1,6 +1,10 @@
 //! Where each leader epoch starts in a log (KIP-101), kept in memory and in `leader-epoch-checkpoint`.
 //!
 //! Followers find with it where their log parts from the leader's. Epochs and offsets both rise strictly.
+//!
+//! The file is replaced with every change. A power failure may bring the content of before back until the
+//! directory is synced, which [`Log`](super::Log) does before its recovery point moves: recovery finds newer epochs
+//! in the batches above that point, and cuts off epochs that start behind the log's end.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,6 +19,9 @@ pub(super) struct EpochCache {
     disk: Disk,
     path: PathBuf,
     starts: BTreeMap<LeaderEpoch, Offset>,
+    /// How often the file was replaced, and how often it was when its directory was last synced.
+    changes: u64,
+    synced_changes: u64,
 }
 
 impl EpochCache {
@@ -24,7 +31,7 @@ impl EpochCache {
         if !disk.exists(&path)? {
             disk.write(&path, b"")?;
         }
-        let mut cache = EpochCache { disk, path, starts: BTreeMap::new() };
+        let mut cache = EpochCache { disk, path, starts: BTreeMap::new(), changes: 0, synced_changes: 0 };
         for (epoch, start) in entries {
             cache.insert(epoch, start);
         }
@@ -36,9 +43,8 @@ impl EpochCache {
     }
 
     /// Notes that `epoch` starts at `start`. Entries that contradict it are older truths and go.
-    /// When it returns, the entry survives a crash.
     pub(super) fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> Result<(), DiskError> {
-        if self.insert(epoch, start) { self.write(true) } else { Ok(()) }
+        if self.insert(epoch, start) { self.write() } else { Ok(()) }
     }
 
     fn insert(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
@@ -54,8 +60,14 @@ impl EpochCache {
     pub(super) fn truncate_from_end(&mut self, end: Offset) -> Result<(), DiskError> {
         let before = self.starts.len();
         self.starts.retain(|_, start| *start < end);
-        // Stale entries found after a crash are cut again at load, so that these need no sync.
-        if self.starts.len() < before { self.write(false) } else { Ok(()) }
+        if self.starts.len() == before {
+            return Ok(());
+        }
+        self.write()?;
+        // Batches could not contradict a stale entry that comes back below the recovery point.
+        self.path.parent().map_or(Ok(()), |parent| self.disk.sync_dir(parent))?;
+        self.synced(self.changes);
+        Ok(())
     }
 
     /// Forgets what lies before `start`; the epoch that covers it now starts there.
@@ -68,16 +80,16 @@ impl EpochCache {
         }
         self.starts.retain(|other, _| *other > epoch);
         self.starts.insert(epoch, start);
-        self.write(false)
+        self.write()
     }
 
-    /// Forgets everything, durably: the log has records that carry no epoch, or none at all.
+    /// Forgets everything: the log has records that carry no epoch, or none at all.
     pub(super) fn clear(&mut self) -> Result<(), DiskError> {
         if self.starts.is_empty() {
             return Ok(());
         }
         self.starts.clear();
-        self.write(true)
+        self.write()
     }
 
     /// The largest epoch not above `epoch` and where it ends, in a log that ends at `log_end`.
@@ -113,12 +125,25 @@ impl EpochCache {
         self.starts.iter().map(|(epoch, start)| (*epoch, *start))
     }
 
-    fn write(&self, durably: bool) -> Result<(), DiskError> {
-        let text = checkpoint::text_of_epochs(&self.starts);
-        match durably {
-            true => self.disk.replace(&self.path, text.as_bytes()),
-            false => self.disk.replace_unsynced(&self.path, text.as_bytes()),
-        }
+    fn write(&mut self) -> Result<(), DiskError> {
+        self.disk.replace_or_keep(&self.path, checkpoint::text_of_epochs(&self.starts).as_bytes())?;
+        self.changes += 1;
+        Ok(())
+    }
+
+    /// How often the file was replaced.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Whether the directory has to be synced for the file to be sure to survive.
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.synced_changes < self.changes
+    }
+
+    /// The directory was synced when the file had been replaced this often.
+    pub(super) fn synced(&mut self, changes: u64) {
+        self.synced_changes = self.synced_changes.max(changes);
     }
 }
 

@@ -15,7 +15,7 @@ pub struct FlushJob {
     disk: Disk,
     dir: PathBuf,
     files: Vec<DiskFile>,
-    new_names: bool,
+    sync_names: bool,
     outcome: Flushed,
 }
 
@@ -24,6 +24,7 @@ pub struct FlushJob {
 pub struct Flushed {
     up_to: Offset,
     truncations: u64,
+    epoch_changes: u64,
     at_ms: i64,
 }
 
@@ -33,7 +34,7 @@ impl FlushJob {
         for file in &self.files {
             file.sync()?;
         }
-        if self.new_names {
+        if self.sync_names {
             self.disk.sync_dir(&self.dir)?;
         }
         Ok(self.outcome)
@@ -84,6 +85,7 @@ impl Log {
     }
 
     fn advance_recovery_point(&mut self, outcome: &Flushed) {
+        self.epochs.synced(outcome.epoch_changes);
         self.recovery_point = self.recovery_point.max(outcome.up_to).min(self.end);
         self.last_flush_ms = outcome.at_ms;
     }
@@ -91,7 +93,7 @@ impl Log {
     /// The files of the segments from the recovery point up to an offset, with the snapshots beside them.
     fn flush_job(&self, up_to: Offset, now_ms: i64) -> Result<FlushJob, DiskError> {
         let mut files = Vec::new();
-        let mut new_names = false;
+        let mut sync_names = self.epochs.is_unsynced();
         for (base, segment) in self.segments.range(self.floor_base(self.recovery_point)..) {
             if *base > self.recovery_point {
                 let snapshot = self.path.join(names::of_offset(*base, names::SNAPSHOT));
@@ -102,10 +104,11 @@ impl Log {
             if *base >= up_to && segment.size() > 0 {
                 break;
             }
-            new_names |= *base >= self.recovery_point;
+            sync_names |= *base >= self.recovery_point;
             files.extend(segment.files_to_sync()?);
         }
-        let outcome = Flushed { up_to, truncations: self.truncations, at_ms: now_ms };
-        Ok(FlushJob { disk: self.disk().clone(), dir: self.path.clone(), files, new_names, outcome })
+        let epoch_changes = self.epochs.changes();
+        let outcome = Flushed { up_to, truncations: self.truncations, epoch_changes, at_ms: now_ms };
+        Ok(FlushJob { disk: self.disk().clone(), dir: self.path.clone(), files, sync_names, outcome })
     }
 }

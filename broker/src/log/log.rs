@@ -168,7 +168,7 @@ impl Log {
         self.epochs.end_offset_for(epoch, self.end)
     }
 
-    /// Notes, durably, that `epoch` starts at `start`: a leader says so when it is elected.
+    /// Notes that `epoch` starts at `start`: a leader says so when it is elected.
     pub fn assign_epoch(&mut self, epoch: LeaderEpoch, start: Offset) -> Result<(), LogError> {
         self.home.check_online()?;
         let assigned = self.epochs.assign(epoch, start);

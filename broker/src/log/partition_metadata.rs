@@ -36,10 +36,10 @@ pub(super) fn read(disk: &Disk, dir: &Path) -> Result<Option<Uuid>, PartitionMet
     }
 }
 
-/// Writes the topic id, durably.
+/// Writes the topic id. Should a power failure lose it, the controller tells it again.
 pub(super) fn write(disk: &Disk, dir: &Path, topic_id: Uuid) -> Result<(), DiskError> {
     let text = format!("version: 0\ntopic_id: {topic_id}");
-    disk.replace(&dir.join(PARTITION_METADATA), text.as_bytes())
+    disk.replace_or_keep(&dir.join(PARTITION_METADATA), text.as_bytes())
 }
 
 fn parse(text: &str) -> Option<Uuid> {

@@ -4,6 +4,7 @@ mod clients;
 mod controller;
 mod dynamic_config;
 mod kill;
+mod log_interop;
 mod replicas;
 mod tidy;
 mod zk;

@@ -97,32 +97,23 @@ impl Disk {
         file.write_at(0, bytes)
     }
 
-    /// Replaces a small file so that a crash leaves the old content or the new one, by way of `<path>.tmp`.
-    /// When it returns, the new content survives a crash.
+    /// Replaces a small file, by way of `<path>.tmp`. When it returns, the new content survives a crash.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
-        self.replace_with(path, bytes, true)
+        self.replace_or_keep(path, bytes)?;
+        path.parent().map_or(Ok(()), |parent| self.sync_dir(parent))
     }
 
-    /// As [`Disk::replace`], but a crash soon after may still find the old content.
-    pub fn replace_unsynced(&self, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
-        self.replace_with(path, bytes, false)
-    }
-
-    fn replace_with(&self, path: &Path, bytes: &[u8], durably: bool) -> Result<(), DiskError> {
+    /// As [`Disk::replace`], at half the price: a crash leaves the old content whole or the new one, until the
+    /// directory is synced.
+    pub fn replace_or_keep(&self, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".tmp");
         let temporary = PathBuf::from(temporary);
         let file = self.open_or_create(&temporary)?;
         file.set_len(0)?;
         file.write_at(0, bytes)?;
-        if durably {
-            file.sync()?;
-        }
-        self.rename(&temporary, path)?;
-        match path.parent() {
-            Some(parent) if durably => self.sync_dir(parent),
-            _ => Ok(()),
-        }
+        file.sync()?;
+        self.rename(&temporary, path)
     }
 
     /// What the path is, or `None` if nothing is there.
