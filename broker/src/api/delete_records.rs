@@ -104,3 +104,91 @@ async fn reached(partition: &Partition, target: Offset) -> Result<Offset, ErrorC
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use client::ids::Uuid;
+    use client::wire::messages::FetchRequest;
+    use client::wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+    use client::wire::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::api::testing::{Layout, OneBroker, batch, produce};
+
+    fn request(asked: &[(&str, i32, i64)]) -> DeleteRecordsRequest {
+        let topic = |(name, partition_index, offset): &(&str, i32, i64)| DeleteRecordsTopic {
+            name: Str::from(*name),
+            partitions: vec![DeleteRecordsPartition { partition_index: *partition_index, offset: *offset }],
+        };
+        DeleteRecordsRequest { topics: asked.iter().map(topic).collect(), timeout_ms: 0 }
+    }
+
+    fn results(response: &DeleteRecordsResponse) -> Vec<(ErrorCode, i64)> {
+        let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+        partitions.map(|one| (ErrorCode::from_code(one.error_code), one.low_watermark)).collect()
+    }
+
+    #[tokio::test]
+    async fn records_go_up_to_the_offset_and_never_come_back() {
+        let broker = OneBroker::start();
+        broker.assign(&Layout { leaders: &[1, 2], ..Layout::default() }).await;
+        produce(&broker, "t", 0, batch(&["a", "b", "c"], 1)).await;
+        for (offset, expected) in [
+            (2, (ErrorCode::None, 2)),
+            (1, (ErrorCode::None, 2)),
+            (4, (ErrorCode::OffsetOutOfRange, -1)),
+            (-2, (ErrorCode::OffsetOutOfRange, -1)),
+            (-1, (ErrorCode::None, 3)),
+        ] {
+            let response = broker.call(2, &request(&[("t", 0, offset)])).await;
+            assert_eq!(results(&response), [expected], "to {offset}");
+        }
+        let others = broker.call(2, &request(&[("t", 1, 0), ("t", 5, 0), ("u", 0, 0)])).await;
+        let unknown = (ErrorCode::UnknownTopicOrPartition, -1);
+        assert_eq!(results(&others), [(ErrorCode::NotLeaderOrFollower, -1), unknown, unknown]);
+    }
+
+    #[tokio::test]
+    async fn topics_that_keep_records_refuse() {
+        let broker = OneBroker::with_topic_config(|config| {
+            (config.log.cleanup_policy_delete, config.log.cleanup_policy_compact) = (false, true);
+        });
+        broker.assign(&Layout::default()).await;
+        broker.assign(&Layout { topic: "__consumer_offsets", id: Uuid([9; 16]), ..Layout::default() }).await;
+        let response = broker.call(2, &request(&[("t", 0, 0), ("__consumer_offsets", 0, 0)])).await;
+        let expected = [(ErrorCode::InvalidTopicException, -1), (ErrorCode::PolicyViolation, -1)];
+        assert_eq!(results(&response), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_waits_for_the_followers() {
+        let broker = OneBroker::start();
+        broker.assign(&Layout { replicas: &[1, 2], isr: &[1, 2], ..Layout::default() }).await;
+        produce(&broker, "t", 0, batch(&["a", "b"], 1)).await;
+        let fetched = |fetch_offset, log_start_offset| FetchRequest {
+            replica_state: ReplicaState { replica_id: 2, ..ReplicaState::default() },
+            topics: vec![FetchTopic {
+                topic_id: Uuid([7; 16]),
+                partitions: vec![FetchPartition {
+                    fetch_offset,
+                    log_start_offset,
+                    ..FetchPartition::default()
+                }],
+                ..FetchTopic::default()
+            }],
+            ..FetchRequest::default()
+        };
+        broker.call(17, &fetched(2, 0)).await;
+        let mut delete = request(&[("t", 0, 1)]);
+        let timed_out = broker.call(2, &delete).await;
+        assert_eq!(results(&timed_out), [(ErrorCode::RequestTimedOut, -1)]);
+        delete.timeout_ms = 30_000;
+        let waiting = broker.call(2, &delete);
+        tokio::pin!(waiting);
+        assert!(waiting.as_mut().now_or_never().is_none());
+        broker.call(17, &fetched(2, 1)).await;
+        let response = waiting.as_mut().now_or_never().expect("the follower's log starts at 1 now");
+        assert_eq!(results(&response), [(ErrorCode::None, 1)]);
+    }
+}

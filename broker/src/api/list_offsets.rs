@@ -160,3 +160,125 @@ fn legacy(
         ..ListOffsetsPartitionResponse::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use client::wire::messages::list_offsets_request::ListOffsetsTopic;
+
+    use super::*;
+    use crate::api::testing::{Layout, OneBroker, batch, produce};
+
+    fn request(asked: &[(i32, i64)]) -> ListOffsetsRequest {
+        let partitions = asked.iter().map(|(partition_index, timestamp)| ListOffsetsPartition {
+            partition_index: *partition_index,
+            timestamp: *timestamp,
+            ..ListOffsetsPartition::default()
+        });
+        ListOffsetsRequest {
+            replica_id: CONSUMER,
+            topics: vec![ListOffsetsTopic { name: Str::from("t"), partitions: partitions.collect() }],
+            ..ListOffsetsRequest::default()
+        }
+    }
+
+    /// The error, or `timestamp@offset/epoch`.
+    async fn shown(broker: &OneBroker, version: i16, request: &ListOffsetsRequest) -> Vec<String> {
+        let response = broker.call(version, request).await;
+        let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+        let line = |one: &ListOffsetsPartitionResponse| match ErrorCode::from_code(one.error_code) {
+            ErrorCode::None if version == 0 => format!("{:?}", one.old_style_offsets),
+            ErrorCode::None => format!("{}@{}/{}", one.timestamp, one.offset, one.leader_epoch),
+            error => error.name().to_owned(),
+        };
+        partitions.map(line).collect()
+    }
+
+    /// Offsets 0 (time 100), 1 and 2 (300), 3 (200), in leader epoch 4; the follower has none yet
+    /// if `replicas` has one.
+    async fn filled(replicas: &[i32]) -> OneBroker {
+        let broker = OneBroker::start();
+        broker
+            .assign(&Layout { leaders: &[1, 2], replicas, isr: replicas, epoch: 4, ..Layout::default() })
+            .await;
+        for (values, timestamp) in [(&["a"][..], 100), (&["b", "c"], 300), (&["d"], 200)] {
+            produce(&broker, "t", 0, batch(values, timestamp)).await;
+        }
+        broker
+    }
+
+    #[tokio::test]
+    async fn every_question_has_the_versions_it_has() {
+        let broker = filled(&[1]).await;
+        let unsupported = "UNSUPPORTED_VERSION";
+        for (timestamp, from, expected) in [
+            (LATEST, 1, "-1@4/4"),
+            (EARLIEST, 1, "-1@0/4"),
+            (MAX_TIMESTAMP, 7, "300@1/4"),
+            (EARLIEST_LOCAL, 8, "-1@0/4"),
+            (LATEST_TIERED, 9, "-1@-1/-1"),
+            (-6, 10, ""),
+            (0, 1, "100@0/4"),
+            (100, 1, "100@0/4"),
+            (101, 1, "300@1/4"),
+            (300, 1, "300@1/4"),
+            (301, 1, "-1@-1/-1"),
+        ] {
+            for version in 1..=9 {
+                let expected = match expected {
+                    _ if version < from => unsupported.to_owned(),
+                    known if version < 4 => known.replace("/4", "/-1"),
+                    known => known.to_owned(),
+                };
+                let request = request(&[(0, timestamp)]);
+                assert_eq!(
+                    shown(&broker, version, &request).await,
+                    [expected],
+                    "{timestamp} in version {version}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn version_0_lists_segments() {
+        let broker = filled(&[1]).await;
+        let mut request = request(&[(0, LATEST), (0, EARLIEST), (0, MAX_TIMESTAMP), (1, LATEST)]);
+        for asked in &mut request.topics[0].partitions {
+            asked.max_num_offsets = 10;
+        }
+        let expected = ["[4, 0]", "[0]", "UNSUPPORTED_VERSION", "NOT_LEADER_OR_FOLLOWER"];
+        assert_eq!(shown(&broker, 0, &request).await, expected);
+    }
+
+    #[tokio::test]
+    async fn refusals_are_told_by_partition() {
+        let broker = filled(&[1, 2]).await;
+        let request_of = request;
+        let mut request = request(&[(0, LATEST), (1, LATEST), (7, LATEST)]);
+        let unknown = ["OFFSET_NOT_AVAILABLE", "NOT_LEADER_OR_FOLLOWER", "UNKNOWN_TOPIC_OR_PARTITION"];
+        broker
+            .assign(&Layout {
+                leaders: &[1, 2],
+                replicas: &[1, 2],
+                isr: &[1, 2],
+                epoch: 5,
+                ..Layout::default()
+            })
+            .await;
+        assert_eq!(shown(&broker, 5, &request).await, unknown);
+        assert_eq!(shown(&broker, 4, &request).await[0], "LEADER_NOT_AVAILABLE");
+        request.topics[0].partitions[0].current_leader_epoch = 4;
+        assert_eq!(shown(&broker, 4, &request).await[0], "FENCED_LEADER_EPOCH");
+        let twice = request_of(&[(0, EARLIEST), (0, LATEST)]);
+        assert_eq!(shown(&broker, 1, &twice).await, ["INVALID_REQUEST"; 2]);
+        let mut replica = request_of(&[(0, LATEST)]);
+        replica.replica_id = 2;
+        assert_eq!(shown(&broker, 9, &replica).await, ["-1@4/5"]);
+        let mut debugger = request_of(&[(1, LATEST)]);
+        debugger.replica_id = DEBUGGER;
+        assert_eq!(shown(&broker, 9, &debugger).await, ["-1@0/5"]);
+        let mut isolation = request_of(&[(0, EARLIEST)]);
+        isolation.isolation_level = 7;
+        assert_eq!(shown(&broker, 9, &isolation).await, ["UNKNOWN_SERVER_ERROR"]);
+    }
+}

@@ -9,11 +9,12 @@ use bytes::{Buf, Bytes};
 use client::ids::{BrokerId, Uuid};
 use client::record::{BatchBuilder, BatchOptions, NewRecord};
 use client::wire::messages::leader_and_isr_request::{LeaderAndIsrPartitionState, LeaderAndIsrTopicState};
+use client::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use client::wire::messages::update_metadata_request::{
     UpdateMetadataBroker, UpdateMetadataEndpoint, UpdateMetadataPartitionState, UpdateMetadataTopicState,
 };
-use client::wire::messages::{LeaderAndIsrRequest, UpdateMetadataRequest};
-use client::wire::{self, ErrorCode, Message, Str, frame};
+use client::wire::messages::{LeaderAndIsrRequest, ProduceRequest, UpdateMetadataRequest};
+use client::wire::{self, ErrorCode, Message, Records, Str, frame};
 use tokio::sync::mpsc;
 
 use super::admin_testing::admin;
@@ -215,4 +216,16 @@ pub(crate) fn batch_with(options: BatchOptions, values: &[&str], timestamp: i64)
         builder.push(&record).expect("a record");
     }
     builder.finish().expect("a batch").into()
+}
+
+/// Stores records on the leader, whatever the followers do.
+pub(crate) async fn produce(broker: &OneBroker, topic: &str, partition: i32, records: Bytes) {
+    let data = PartitionProduceData { index: partition, records: Some(Records::Memory(records)) };
+    let request = ProduceRequest {
+        acks: 1,
+        topic_data: vec![TopicProduceData { name: Str::from(topic), partition_data: vec![data] }],
+        ..ProduceRequest::default()
+    };
+    let response = broker.call(9, &request).await;
+    assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
 }

@@ -1,14 +1,12 @@
-use bytes::Bytes;
 use client::ids::Uuid;
 use client::record::batches;
+use client::wire::Request as _;
 use client::wire::messages::fetch_request::{FetchPartition, ForgottenTopic, ReplicaState};
-use client::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use client::wire::messages::{ProduceRequest, fetch_response};
-use client::wire::{Records, Request as _};
+use client::wire::messages::fetch_response;
 use futures::FutureExt;
 
 use super::*;
-use crate::api::testing::{Layout, OneBroker, batch};
+use crate::api::testing::{Layout, OneBroker, batch, produce};
 
 const ID: Uuid = Uuid([7; 16]);
 const UNLIMITED: i32 = 1 << 20;
@@ -21,12 +19,7 @@ fn consumer(partitions: &[(i32, i64)]) -> FetchRequest {
         partition_max_bytes: UNLIMITED,
         ..FetchPartition::default()
     });
-    let topic = FetchTopic {
-        topic: Str::from("t"),
-        topic_id: ID,
-        partitions: partitions.collect(),
-        ..FetchTopic::default()
-    };
+    let topic = FetchTopic { topic: Str::from("t"), topic_id: ID, partitions: partitions.collect() };
     FetchRequest { max_bytes: UNLIMITED, min_bytes: 1, topics: vec![topic], ..FetchRequest::default() }
 }
 
@@ -39,22 +32,6 @@ fn follower(partitions: &[(i32, i64)]) -> FetchRequest {
 fn waiting(mut request: FetchRequest, min_bytes: i32) -> FetchRequest {
     (request.max_wait_ms, request.min_bytes) = (500, min_bytes);
     request
-}
-
-async fn produce(broker: &OneBroker, partition: i32, records: Bytes) {
-    let request = ProduceRequest {
-        acks: 1,
-        topic_data: vec![TopicProduceData {
-            name: Str::from("t"),
-            partition_data: vec![PartitionProduceData {
-                index: partition,
-                records: Some(Records::Memory(records)),
-            }],
-        }],
-        ..ProduceRequest::default()
-    };
-    let response = broker.call(9, &request).await;
-    assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
 }
 
 /// One line a partition: number, error (if any), high watermark, and the batches as `base+bytes`.
@@ -92,9 +69,9 @@ async fn filled() -> OneBroker {
     let broker = OneBroker::start();
     broker.assign(&Layout { leaders: &[1, 1, 1], ..Layout::default() }).await;
     for values in [&["a"][..], &["b", "c"], &["d"]] {
-        produce(&broker, 0, batch(values, 1)).await;
+        produce(&broker, "t", 0, batch(values, 1)).await;
     }
-    produce(&broker, 1, batch(&["x"], 1)).await;
+    produce(&broker, "t", 1, batch(&["x"], 1)).await;
     broker
 }
 
@@ -210,7 +187,7 @@ async fn what_cannot_be_read_says_why() {
 async fn consumers_read_to_the_high_watermark_and_followers_move_it() {
     let broker = OneBroker::start();
     broker.assign(&Layout { replicas: &[1, 2], isr: &[1, 2], ..Layout::default() }).await;
-    produce(&broker, 0, batch(&["a"], 1)).await;
+    produce(&broker, "t", 0, batch(&["a"], 1)).await;
     let one = batch(&["a"], 1).len();
     assert_eq!(shown(&broker.call(17, &consumer(&[(0, 0)])).await), ["0 hw 0"]);
     assert_eq!(
@@ -232,9 +209,9 @@ async fn a_fetcher_that_diverges_is_told_where() {
     let broker = OneBroker::start();
     let with_epoch = |epoch| Layout { replicas: &[1, 2], isr: &[1, 2], epoch, ..Layout::default() };
     broker.assign(&with_epoch(0)).await;
-    produce(&broker, 0, batch(&["a", "b"], 1)).await;
+    produce(&broker, "t", 0, batch(&["a", "b"], 1)).await;
     broker.assign(&with_epoch(3)).await;
-    produce(&broker, 0, batch(&["c"], 1)).await;
+    produce(&broker, "t", 0, batch(&["c"], 1)).await;
     let mut request = waiting(follower(&[(0, 3)]), 1);
     request.topics[0].partitions[0].last_fetched_epoch = 2;
     let response = broker.call(17, &request).await;
@@ -252,9 +229,9 @@ async fn a_fetch_parks_until_there_is_something() {
     let parked = broker.call(17, &request);
     tokio::pin!(parked);
     assert!(parked.as_mut().now_or_never().is_none());
-    produce(&broker, 1, batch(&["elsewhere"], 1)).await;
+    produce(&broker, "t", 1, batch(&["elsewhere"], 1)).await;
     assert!(parked.as_mut().now_or_never().is_none());
-    produce(&broker, 2, batch(&["a"], 1)).await;
+    produce(&broker, "t", 2, batch(&["a"], 1)).await;
     assert_eq!(shown(&parked.await), ["0 hw 4".to_owned(), format!("2 hw 1 0+{one}")]);
 
     let started = tokio::time::Instant::now();
@@ -274,9 +251,9 @@ async fn a_parked_fetch_adds_up_what_comes() {
     let parked = broker.call(17, &request);
     tokio::pin!(parked);
     assert!(parked.as_mut().now_or_never().is_none());
-    produce(&broker, 2, batch(&["a"], 1)).await;
+    produce(&broker, "t", 2, batch(&["a"], 1)).await;
     assert!(parked.as_mut().now_or_never().is_none());
-    produce(&broker, 1, batch(&["a"], 1)).await;
+    produce(&broker, "t", 1, batch(&["a"], 1)).await;
     let response = parked.as_mut().now_or_never().expect("three batches are there");
     assert_eq!(shown(&response), [format!("1 hw 2 0+{one} 1+{one}"), format!("2 hw 1 0+{one}")]);
 }
@@ -334,7 +311,7 @@ async fn a_session_sends_what_is_new() {
     };
     let response = broker.call(17, &next(1, &[(0, 4)], &[9])).await;
     assert_eq!((response.session_id, shown(&response)), (id, vec![]));
-    produce(&broker, 1, batch(&["y"], 1)).await;
+    produce(&broker, "t", 1, batch(&["y"], 1)).await;
     assert_eq!(shown(&broker.call(17, &next(2, &[], &[])).await), [format!("1 hw 2 1+{one}")]);
     let refused = broker.call(17, &next(2, &[], &[])).await;
     assert_eq!(refused.error_code, ErrorCode::InvalidFetchSessionEpoch.code());
@@ -357,7 +334,7 @@ async fn old_clients_get_old_formats_unless_forbidden() {
     }
     let strict = OneBroker::with_topic_config(|config| config.downconversion_enabled = false);
     strict.assign(&Layout::default()).await;
-    produce(&strict, 0, batch(&["a"], 1)).await;
+    produce(&strict, "t", 0, batch(&["a"], 1)).await;
     assert_eq!(shown(&strict.call(3, &consumer(&[(0, 0)])).await), ["0 UNSUPPORTED_VERSION hw -1 null"]);
     assert_eq!(shown(&strict.call(4, &consumer(&[(0, 0)])).await).len(), 1);
 }
