@@ -9,15 +9,17 @@ use crate::apache::target_folder;
 use crate::process::succeed;
 
 /// What the environment holds; pinned so that a run today equals a run tomorrow.
-const PACKAGES: [&str; 1] = ["kafka-python==3.0.12"];
+/// kafka-python reads compressed batches by way of the others.
+const PACKAGES: [&str; 4] =
+    ["kafka-python==3.0.12", "lz4==4.4.5", "python-snappy==0.7.3", "zstandard==0.25.0"];
 
 /// A command that runs this Python.
 pub fn python() -> Command {
     static MAKING: Mutex<()> = Mutex::new(());
     let folder = target_folder().join("python");
-    let done = folder.join("complete");
+    let holds = folder.join("holds");
     let _one_at_a_time = MAKING.lock().expect("nobody panics while making it");
-    if !done.exists() {
+    if !std::fs::read_to_string(&holds).is_ok_and(|text| text == PACKAGES.join(" ")) {
         succeed(Command::new("python3").args(["-m", "venv"]).arg(&folder), &[], Duration::from_secs(120));
         let pip: PathBuf = folder.join("bin/pip");
         succeed(
@@ -25,7 +27,7 @@ pub fn python() -> Command {
             &[],
             Duration::from_secs(300),
         );
-        std::fs::write(done, "").expect("the environment can be written");
+        std::fs::write(holds, PACKAGES.join(" ")).expect("the environment can be written");
     }
     Command::new(folder.join("bin/python"))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The batches of every replica, segment boundaries aside, are the same bytes.
 /// To be called when the brokers have stopped in sync: then everything is below the high watermark.
-pub fn assert_identical_replicas(folders: &[PathBuf]) {
+pub(crate) fn assert_identical_replicas(folders: &[PathBuf]) {
     let (first, rest) = folders.split_first().expect("there are replicas");
     let expected = batches(first);
     for other in rest {
