@@ -192,4 +192,6 @@ fn listen(address: SocketAddr, options: &ServerOptions) -> io::Result<TcpListene
 }
 
 #[cfg(test)]
+mod mutated;
+#[cfg(test)]
 mod tests;
