@@ -3,15 +3,23 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use client::ids::BrokerId;
 use client::zk::Session;
 use controller::ControllerHandle;
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use crate::control_fence::ControlFence;
 use crate::dynamic_config::{DynamicConfig, changes};
 use crate::metadata::MetadataCache;
+
+/// How long a controller's request is held up for the configuration of its topics.
+const LOAD_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Pause before that is tried again.
+const LOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// What administration is made of.
 pub struct AdminParts {
@@ -56,12 +64,20 @@ impl Admin {
     }
 
     /// Reads the configuration of topics whose logs are about to be made: the creation of a topic
-    /// is not announced under `/config/changes`. Without ZooKeeper, what was last heard applies.
+    /// is not announced under `/config/changes`. If ZooKeeper does not answer, what was last heard
+    /// applies until it does.
     pub(crate) async fn load_configs(&self, topics: BTreeSet<String>) {
+        if topics.is_empty() {
+            return;
+        }
         let topics: Vec<String> = topics.into_iter().collect();
-        let Some(session) = self.session().filter(|_| !topics.is_empty()) else { return };
-        if let Err(error) = changes::load_topics(&self.config, &session, &topics).await {
-            tracing::warn!(%error, ?topics, "the configuration of new topics cannot be read; defaults apply");
+        if let Err(why) = try_load(&self.config, &self.sessions, &topics).await {
+            tracing::warn!(
+                why,
+                ?topics,
+                "the configuration of new topics cannot be read yet; defaults apply"
+            );
+            tokio::spawn(load_later(Arc::clone(&self.config), self.sessions.clone(), topics));
         }
     }
 
@@ -69,6 +85,34 @@ impl Admin {
     pub(crate) fn begin_creating(&self, name: &str) -> Option<Creating<'_>> {
         let mut creating = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
         creating.insert(String::from(name)).then(|| Creating { admin: self, name: String::from(name) })
+    }
+}
+
+async fn load_later(
+    config: Arc<DynamicConfig>,
+    sessions: watch::Receiver<Option<Session>>,
+    topics: Vec<String>,
+) {
+    loop {
+        sleep(LOAD_PAUSE).await;
+        match try_load(&config, &sessions, &topics).await {
+            Ok(()) => return,
+            // The broker stops.
+            Err(_) if sessions.has_changed().is_err() => return,
+            Err(why) => tracing::debug!(why, ?topics, "the configuration of topics still cannot be read"),
+        }
+    }
+}
+
+async fn try_load(
+    config: &DynamicConfig,
+    sessions: &watch::Receiver<Option<Session>>,
+    topics: &[String],
+) -> Result<(), String> {
+    let session = sessions.borrow().clone().ok_or("there is no session with ZooKeeper")?;
+    match timeout(LOAD_PATIENCE, changes::load_topics(config, &session, topics)).await {
+        Ok(loaded) => loaded.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("ZooKeeper did not answer in {} s", LOAD_PATIENCE.as_secs())),
     }
 }
 
