@@ -1,5 +1,6 @@
 //! Tests with real processes.
 
+mod admin;
 mod clients;
 mod controller;
 mod dynamic_config;
