@@ -38,12 +38,12 @@ impl Cluster {
     /// Starts brokers 1 to `count` with these properties beyond the defaults,
     /// and waits until all have registered and answer.
     pub fn start(count: i32, properties: &[(&str, &str)]) -> Cluster {
-        let zookeeper = ZooKeeper::start();
-        Cluster::start_on(zookeeper, count, properties)
+        Cluster::start_below("", count, properties)
     }
 
-    /// The same on a given ZooKeeper.
-    pub fn start_on(zookeeper: ZooKeeper, count: i32, properties: &[(&str, &str)]) -> Cluster {
+    /// The same below a path in ZooKeeper, such as `/clusters/one`.
+    pub fn start_below(chroot: &str, count: i32, properties: &[(&str, &str)]) -> Cluster {
+        let zookeeper = ZooKeeper::start();
         let folder = TempDir::new().expect("a temporary folder can be made");
         let mut brokers = BTreeMap::new();
         for id in 1..=count {
@@ -51,7 +51,7 @@ impl Cluster {
             std::fs::create_dir(&home).expect("a folder can be made");
             let port = free_port();
             let mut text = format!(
-                "broker.id={id}\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}\nzookeeper.connect={}\n\
+                "broker.id={id}\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}\nzookeeper.connect={}{chroot}\n\
                  zookeeper.session.timeout.ms={SESSION_TIMEOUT_MS}\n",
                 home.join("data").display(),
                 zookeeper.connect_string(),

@@ -7,6 +7,7 @@ mod dynamic_config;
 mod kill;
 mod log_interop;
 mod replicas;
+mod sessions;
 mod tidy;
 mod zk;
 mod znodes;
