@@ -98,13 +98,18 @@ impl Partition {
             log.truncate_to(cut.to, now.unix_ms)?;
             if cut.to < high_watermark {
                 tracing::warn!(
-                    partition = %id, %epoch, %end, to = %cut.to, %high_watermark, leader = ?leader,
+                    partition = %id, %epoch, %end, to = %cut.to, %high_watermark, ?leader,
                     "truncated below the high watermark: the leader was elected without these records"
                 );
-            } else {
+            } else if cut.to < end {
                 tracing::info!(
-                    partition = %id, %epoch, %end, to = %cut.to, leader = ?leader,
+                    partition = %id, %epoch, %end, to = %cut.to, ?leader,
                     "truncated what the leader does not have"
+                );
+            } else {
+                tracing::debug!(
+                    partition = %id, %epoch, %end, ?leader,
+                    "forgot an epoch without records that the leader does not have"
                 );
             }
             Ok(cut)

@@ -143,6 +143,11 @@ impl Replicas {
                 let naming = if state.topic_id.is_zero() { Naming::ByName } else { Naming::ById };
                 self.fetchers.follow(Arc::clone(partition), leader, epoch, naming);
             }
+        } else if state.leader == BrokerId::NONE {
+            tracing::info!(
+                partition = %partition.id(), epoch = %state.assignment.leader_epoch, isr = ?state.assignment.isr,
+                "the partition has no leader"
+            );
         } else {
             tracing::error!(
                 partition = %partition.id(), leader = %state.leader, epoch = %state.assignment.leader_epoch,
