@@ -16,7 +16,7 @@ use std::time::Duration;
 use client::ids::BrokerId;
 use client::zk::{Session, ZkConfig, ZkError};
 use client::znode::directories;
-use controller::{Controller, ControllerConfig, ControllerHandle, ControllerParts};
+use controller::{Controller, ControllerConfig, ControllerHandle, ControllerParts, vital};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -162,8 +162,11 @@ impl Broker {
         });
         let server = serve(bound, context);
         let tasks = vec![
-            tokio::spawn(follow_config(Arc::clone(&dynamic), membership.sessions(), id)),
-            tokio::spawn(obey_config(config_changes, dynamic, Arc::clone(&replicas), controller.clone())),
+            vital::spawn("follow config", follow_config(Arc::clone(&dynamic), membership.sessions(), id)),
+            vital::spawn(
+                "obey config",
+                obey_config(config_changes, dynamic, Arc::clone(&replicas), controller.clone()),
+            ),
         ];
         tracing::info!(broker = %id, took_ms = Now::read().unix_ms - started.unix_ms, "serving");
         let broker =

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use client::ids::{BrokerId, LeaderEpoch, TopicPartition};
+use controller::vital;
 use tokio::task::AbortHandle;
 
 use self::following::Following;
@@ -112,7 +113,7 @@ impl Fetchers {
     fn start(&self, (leader, index): Source) -> Running {
         let following = Arc::new(Following::default());
         let task = Task::new(Arc::clone(&self.common), leader, index, Arc::clone(&following));
-        Running { following, task: tokio::spawn(task.run()).abort_handle() }
+        Running { following, task: vital::spawn("fetcher", task.run()).abort_handle() }
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<Source, Running>> {

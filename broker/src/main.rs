@@ -35,10 +35,6 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args();
-    let called = arguments.next().unwrap_or_default();
-    let name = Path::new(&called).file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
-    if name.trim_end_matches(".sh") == "kafka-topics" {}
     match Arguments::parse().command {
         Command::Broker { properties, overrides } => run_broker(&properties, &overrides),
     }

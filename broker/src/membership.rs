@@ -10,6 +10,7 @@ use std::time::Duration;
 use client::ids::{BrokerEpoch, BrokerId};
 use client::zk::{RegisterError, Registered, Session, SessionId, ZkConfig, ZkError};
 use client::znode::broker::{Endpoint, IDS, Registration};
+use controller::vital;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -71,7 +72,8 @@ impl Membership {
         registered(first.epoch);
         let newest = Arc::new(Mutex::new(session.clone()));
         let (publish, sessions) = watch::channel(Some(session.clone()));
-        let keeper = tokio::spawn(keep(session, zk, identity, registered, publish, Arc::clone(&newest)));
+        let keeper =
+            vital::spawn("membership", keep(session, zk, identity, registered, publish, Arc::clone(&newest)));
         Ok(Membership { sessions, newest, keeper })
     }
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use client::ids::BrokerId;
+use controller::vital;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
@@ -129,15 +130,15 @@ impl Replicas {
         });
         let all = || Arc::clone(&replicas);
         let tasks = [
-            tokio::spawn(isr_channel.run()),
-            tokio::spawn(all().watch_lag()),
-            tokio::spawn(all().checkpoint_watermarks()),
-            tokio::spawn(all().checkpoint_recovery_points()),
-            tokio::spawn(all().checkpoint_log_starts()),
-            tokio::spawn(all().enforce_retention()),
-            tokio::spawn(all().flush()),
-            tokio::spawn(all().remove_files()),
-            tokio::spawn(all().watch_dirs(failed_dirs, dir_failures)),
+            vital::spawn("isr channel", isr_channel.run()),
+            vital::spawn("watch lag", all().watch_lag()),
+            vital::spawn("checkpoint watermarks", all().checkpoint_watermarks()),
+            vital::spawn("checkpoint recovery points", all().checkpoint_recovery_points()),
+            vital::spawn("checkpoint log starts", all().checkpoint_log_starts()),
+            vital::spawn("enforce retention", all().enforce_retention()),
+            vital::spawn("flush", all().flush()),
+            vital::spawn("remove files", all().remove_files()),
+            vital::spawn("watch dirs", all().watch_dirs(failed_dirs, dir_failures)),
         ];
         *replicas.tasks() = tasks.iter().map(tokio::task::JoinHandle::abort_handle).collect();
         replicas

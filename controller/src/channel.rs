@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use crate::plan::{ControlRequest, LeaderAndIsr, StopReplica};
 use crate::requests::{self, Sender};
+use crate::vital;
 use crate::world::Event;
 
 /// Kafka's pause before a control request is tried again.
@@ -50,7 +51,7 @@ impl Channel {
         let (queue, requests) = mpsc::unbounded_channel();
         let (address, addresses) = watch::channel(address);
         let line = Line { to, sender, listener, timeout, addresses, connection: None, failing: false };
-        let task = tokio::spawn(line.run(requests, answers)).abort_handle();
+        let task = vital::spawn("channel", line.run(requests, answers)).abort_handle();
         Channel { queue, address, sender, task }
     }
 

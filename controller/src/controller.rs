@@ -21,6 +21,7 @@ use crate::plan::ControlRequest;
 use crate::requests::Sender;
 use crate::term::{Settings, Term};
 use crate::topics::draw_topic_id;
+use crate::vital;
 use crate::watches::Watches;
 use crate::world::{Event, Node, Rejection, Trouble, World, Write};
 
@@ -116,7 +117,7 @@ impl Controller {
         let (send_calls, calls) = mpsc::unbounded_channel();
         let (active, watch_active) = watch::channel(None);
         let (send_stop, stop) = watch::channel(false);
-        tokio::spawn(Controller { parts, calls, active, stop }.run());
+        vital::spawn("controller", Controller { parts, calls, active, stop }.run());
         ControllerHandle::new(send_calls, watch_active, send_stop)
     }
 

@@ -15,6 +15,7 @@ pub mod states;
 mod store;
 pub mod term;
 pub mod topics;
+pub mod vital;
 mod watches;
 pub mod world;
 

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
+use crate::vital;
 use crate::world::Event;
 
 type Events = mpsc::UnboundedSender<Event>;
@@ -69,7 +70,10 @@ impl Watches {
     }
 
     pub(crate) fn add_topic(&mut self, topic: &Arc<str>) {
-        let task = tokio::spawn(watch_topic(self.pool.clone(), topic.clone(), self.events.clone()));
+        let task = vital::spawn(
+            "watch of a topic",
+            watch_topic(self.pool.clone(), topic.clone(), self.events.clone()),
+        );
         self.topics.insert(topic.clone(), Guard(task.abort_handle()));
     }
 
@@ -79,7 +83,8 @@ impl Watches {
     }
 
     pub(crate) fn add_broker(&mut self, id: BrokerId) {
-        let task = tokio::spawn(watch_broker(self.pool.clone(), id, self.events.clone()));
+        let task =
+            vital::spawn("watch of a broker", watch_broker(self.pool.clone(), id, self.events.clone()));
         self.brokers.insert(id, Guard(task.abort_handle()));
     }
 

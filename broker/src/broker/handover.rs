@@ -49,11 +49,7 @@ async fn ask(
     let client_id = me.to_string();
     let connecting = peer::connect(&endpoint, &client_id, config.controller.socket_timeout);
     let connection = connecting.await.map_err(|error| error.to_string())?;
-    let request = ControlledShutdownRequest {
-        broker_id: me.0,
-        broker_epoch: fence.registration().0,
-        ..ControlledShutdownRequest::default()
-    };
+    let request = ControlledShutdownRequest { broker_id: me.0, broker_epoch: fence.registration().0 };
     let response = connection.send(&request, VERSION).await.map_err(|error| error.to_string())?;
     match ErrorCode::from_code(response.error_code) {
         ErrorCode::None => Ok(response),
