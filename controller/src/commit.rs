@@ -126,14 +126,21 @@ impl Znodes {
 
     /// Looks up what became of writes whose answers were lost.
     async fn settle(&self, ops: &[Op], progress: &mut [Progress]) -> Result<(), Trouble> {
-        for index in numbered(progress, |step| matches!(step, Progress::Unknown)) {
+        let unknown = numbered(progress, |step| matches!(step, Progress::Unknown));
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let paths: Vec<String> =
+            unknown.iter().filter_map(|&index| Some(ops.get(index)?.path().to_owned())).collect();
+        let nodes = loop {
+            match self.session.get_many(&paths).await {
+                Ok(nodes) => break nodes,
+                Err(error) => self.wait_out(error).await?,
+            }
+        };
+        for (index, node) in unknown.into_iter().zip(nodes) {
             let (Some(op), Some(step)) = (ops.get(index), progress.get_mut(index)) else { continue };
-            let settled = loop {
-                match self.session.settle(op).await {
-                    Ok(settled) => break settled,
-                    Err(error) => self.wait_out(error).await?,
-                }
-            };
+            let settled = op.settled_by(node.as_ref(), self.session.id());
             tracing::info!(
                 path = op.path(),
                 ?settled,

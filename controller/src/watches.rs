@@ -117,13 +117,12 @@ async fn watch_appearance(session: Session, path: &'static str, event: Event, ev
     }
 }
 
-/// Ends when the topic's node is gone.
+/// Goes on when the node is gone: somebody may have removed it only to write it anew.
 async fn watch_topic(pool: WatchPool, topic: Arc<str>, events: Events) {
     let path = topic::path(&topic);
     let mut last = None;
     while let Some((node, mut watch)) = armed(&path, || pool.get_watch(&path)).await {
-        let Some(node) = node else { return };
-        if last != Some(node.stat.mzxid) {
+        if let Some(node) = node.filter(|node| last != Some(node.stat.mzxid)) {
             last = Some(node.stat.mzxid);
             if events.send(Event::TopicChanged { topic: topic.clone(), data: node.data }).is_err() {
                 return;

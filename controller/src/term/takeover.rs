@@ -45,6 +45,16 @@ impl<W: World> Term<W> {
             epoch = %self.epoch, brokers = ?self.cluster.brokers().keys().collect::<Vec<_>>(),
             topics = count, partitions = partitions.len(), "the controller has read the cluster"
         );
+        let reassigned = |p: &&TopicPartition| {
+            self.cluster.assignment(p).is_some_and(|assignment| assignment.is_being_reassigned())
+        };
+        let reassigned: Vec<&TopicPartition> = self.cluster.partitions().filter(reassigned).collect();
+        if !reassigned.is_empty() {
+            tracing::warn!(
+                partitions = ?reassigned,
+                "reassignments are under way that this controller does not carry on; replicas stay as they are"
+            );
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Apache's brokers of 3.9 obey our controller: the best judge of what it sends.
 
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use integration::apache::Release;
 use integration::foreign::{consume_with_kcat, produce_with_kcat};
 use integration::ports::free_port;
 use integration::process::Process;
+use integration::wait;
 use tempfile::TempDir;
 
 use super::member::Member;
@@ -19,6 +21,9 @@ use controller::topics;
 
 /// What brokers talk on. Our member has no other listener, so clients do not turn to it.
 const LISTENER: &str = "BETWEEN";
+
+/// For any single step.
+const LIMIT: Duration = Duration::from_secs(60);
 
 struct Apache {
     port: u16,
@@ -78,7 +83,7 @@ async fn becomes(
             watch.changed().await;
         }
     };
-    let state = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    let state = tokio::time::timeout(LIMIT, waiting).await;
     match state {
         Ok(state) => state,
         Err(_) => panic!("{topic}-{partition} stays {:?}", zk.get(&path).await),
@@ -96,7 +101,7 @@ async fn registers(zk: &Session, id: i32) {
             watch.changed().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("an Apache broker starts");
+    tokio::time::timeout(LIMIT, waiting).await.expect("an Apache broker starts");
 }
 
 #[test]
@@ -113,6 +118,13 @@ fn apaches_brokers_are_led_by_our_controller() {
         create(&zk, "t", 6, &[1, 2, 3]).await;
         for p in 0..6 {
             becomes(&zk, "t", p, |state| state.isr.len() == 3).await;
+        }
+        for address in brokers.iter().map(Apache::address) {
+            // Apache's brokers register before they listen.
+            let listening = move || {
+                wait::until("a broker listens", LIMIT, || TcpStream::connect(&address).ok()).peer_addr()
+            };
+            tokio::task::spawn_blocking(listening).await.expect("it listens").expect("it is connected");
         }
         let values = |from: usize| (from..from + 1_000).map(|n| n.to_string()).collect::<Vec<_>>();
         let produce = |from| {
@@ -135,7 +147,7 @@ fn apaches_brokers_are_led_by_our_controller() {
 
         // Another leaves as it should.
         let leaving = brokers[1].process.take().expect("it runs");
-        let left = tokio::task::spawn_blocking(move || leaving.terminate(Duration::from_secs(60)));
+        let left = tokio::task::spawn_blocking(move || leaving.terminate(LIMIT));
         left.await.expect("it ends");
         assert!(!brokers[1].log().contains("unclean shutdown"), "{}", brokers[1].log());
         for p in 0..6 {
@@ -171,7 +183,7 @@ fn apaches_brokers_are_led_by_our_controller() {
                 watch.changed().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("the topic is deleted");
+        tokio::time::timeout(LIMIT, waiting).await.expect("the topic is deleted");
         // Of each UpdateMetadata they complain that our member lacks the listener for clients.
         for broker in &brokers {
             let log = broker.log();

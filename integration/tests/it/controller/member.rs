@@ -131,6 +131,15 @@ impl Member {
         .await
     }
 
+    /// Waits until metadata names this leader epoch of a partition.
+    pub(crate) async fn learns_of_epoch(&self, topic: &str, partition: i32, epoch: i32) {
+        self.hears(&format!("epoch {epoch} of {topic}-{partition}"), |heard| {
+            let states = heard.iter().rev().filter_map(|(_, told)| metadata_of(told, topic, partition));
+            states.take(1).find(|known| known.leader_epoch == epoch).map(drop)
+        })
+        .await;
+    }
+
     pub(crate) fn is_active(&self) -> bool {
         self.controller.is_active()
     }

@@ -8,17 +8,26 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use client::ids::{BrokerId, LeaderEpoch, ZkVersion};
-use client::wire::messages::ControlledShutdownRequest;
-use client::zk::Session;
+use client::wire::messages::{ControlledShutdownRequest, ElectLeadersRequest};
+use client::zk::{Session, SessionState};
 use client::znode::partition::{self, PartitionState};
 use client::znode::{admin, controller as controller_znode, topic};
 use controller::topics::{self, ConfigGuard, NewTopic};
+use integration::proxy::{Proxy, Weather};
 use integration::zookeeper::ZooKeeper;
 
 use member::{Known, Member, Told};
 
 /// Runs a test with a server, on a runtime with several threads.
 fn with_zookeeper<F: Future<Output = ()>>(test: impl FnOnce(String) -> F) {
+    with_server(|server| async move {
+        test(server.connect_string()).await;
+        drop(server);
+    });
+}
+
+/// The same, and the test holds the server.
+fn with_server<F: Future<Output = ()>>(test: impl FnOnce(ZooKeeper) -> F) {
     if std::env::var_os("OTTLA_WITHOUT_ZOOKEEPER").is_some() {
         eprintln!("SKIPPED: OTTLA_WITHOUT_ZOOKEEPER is set, and this test needs a ZooKeeper");
         return;
@@ -31,7 +40,7 @@ fn with_zookeeper<F: Future<Output = ()>>(test: impl FnOnce(String) -> F) {
     let server = ZooKeeper::start();
     let limit = Duration::from_secs(120);
     runtime
-        .block_on(async { tokio::time::timeout(limit, test(server.connect_string())).await })
+        .block_on(async { tokio::time::timeout(limit, test(server)).await })
         .expect("a test ends within two minutes");
 }
 
@@ -273,5 +282,118 @@ fn a_controlled_shutdown_of_a_hundred_partitions_is_quick() {
             .controller
             .controlled_shutdown(ControlledShutdownRequest { broker_id: 3, broker_epoch: -1 });
         assert_eq!(refused.await.error_code, 11);
+    });
+}
+
+#[test]
+fn a_zookeeper_that_restarts_in_the_middle_loses_and_repeats_no_election() {
+    with_server(|mut server| async move {
+        let mut members = members(&server.connect_string(), 3).await;
+        let zk = members[0].session.clone();
+        let partitions = 2_000;
+        create(&zk, "t", partitions, &[2, 3, 1]).await;
+        members[0].learns("t", partitions - 1, known(3, 0, &[3, 1, 2])).await;
+
+        // The server goes when the first of the elections can be seen.
+        let mut elected = zk.get_watch(&partition::state_path("t", 0)).await.expect("it is there").1;
+        let dead = members.remove(1);
+        dead.leave().await;
+        elected.changed().await;
+        server.kill();
+        let restarting = tokio::task::spawn_blocking(move || {
+            server.restart();
+            server
+        });
+        let server = restarting.await.expect("the server starts again");
+        for partition in 0..partitions {
+            members[1].learns_of_epoch("t", partition, 1).await;
+            let (state, version) = state(&zk, "t", partition).await;
+            assert_eq!((state.leader_epoch, version), (LeaderEpoch(1), ZkVersion(1)), "t-{partition}");
+            assert!(!state.isr.contains(&BrokerId(2)));
+        }
+        drop(server);
+    });
+}
+
+#[test]
+fn what_happens_while_the_controller_is_cut_off_is_seen_when_it_is_back() {
+    with_server(|server| async move {
+        let proxy = Proxy::start(&server.connect_string()).await;
+        let first = Member::start(&proxy.connect_string(), 1).await;
+        let second = Member::start(&server.connect_string(), 2).await;
+        create(&second.session, "before", 1, &[1, 2]).await;
+        second.learns("before", 0, known(1, 0, &[1, 2])).await;
+
+        proxy.set(Weather::Refusing);
+        proxy.cut();
+        create(&second.session, "meanwhile", 1, &[2, 1]).await;
+        let more = [(1, vec![BrokerId(2)])].into();
+        topics::add_partitions(&second.session, "before", &more).await.expect("the topic is there");
+        proxy.set(Weather::Fair);
+        second.learns("meanwhile", 0, known(2, 0, &[2, 1])).await;
+        second.learns("before", 1, known(2, 0, &[2])).await;
+        assert_eq!(first.controller.epoch().map(|epoch| epoch.0), Some(1), "the session went on");
+    });
+}
+
+#[test]
+fn a_controller_whose_session_expired_writes_and_tells_nothing_more() {
+    with_server(|server| async move {
+        let proxy = Proxy::start(&server.connect_string()).await;
+        let first = Member::start(&proxy.connect_string(), 1).await;
+        let second = Member::start(&server.connect_string(), 2).await;
+        create(&second.session, "t", 1, &[1, 2]).await;
+        second.learns("t", 0, known(1, 0, &[1, 2])).await;
+
+        // Cut off for longer than the session lives; the other sees it go, and takes over.
+        proxy.set(Weather::Refusing);
+        proxy.cut();
+        second.learns("t", 0, known(2, 2, &[2])).await;
+        assert!(first.is_active(), "it cannot know yet");
+        proxy.set(Weather::Fair);
+        first.session.over().await;
+        let mut epochs = first.controller.watch_epoch();
+        epochs.wait_for(Option::is_none).await.expect("the candidate goes on");
+        create(&second.session, "u", 1, &[2]).await;
+        second.learns("u", 0, known(2, 0, &[2])).await;
+        let (state, version) = state(&second.session, "t", 0).await;
+        assert_eq!((state.controller_epoch.0, version), (2, ZkVersion(2)));
+    });
+}
+
+#[test]
+fn writes_whose_answers_are_lost_are_found_to_be_done() {
+    with_server(|server| async move {
+        let proxy = Proxy::start(&server.connect_string()).await;
+        let first = Member::start(&proxy.connect_string(), 1).await;
+        let second = Member::start(&server.connect_string(), 2).await;
+        let third = Member::start(&server.connect_string(), 3).await;
+        let zk = &second.session;
+        let partitions = 500;
+        create(zk, "t", partitions, &[3, 2]).await;
+        third.learns("t", partitions - 1, known(2, 0, &[2, 3])).await;
+        // Answered when the controller has nothing else to do: the next thing it does is to write.
+        first.controller.elect_leaders(ElectLeadersRequest::default()).await;
+
+        proxy.set(Weather::AnswersLost);
+        let leave = ControlledShutdownRequest { broker_id: 3, broker_epoch: third.epoch.0 };
+        let relieved = first.controller.controlled_shutdown(leave);
+        let restored = async {
+            let mut written = zk.get_watch(&partition::state_path("t", 0)).await.expect("it is there").1;
+            let mut states = first.session.states();
+            tokio::select! {
+                _ = written.changed() => {}
+                away = states.wait_for(|state| *state == SessionState::Disconnected) => drop(away),
+            }
+            proxy.set(Weather::Fair);
+            proxy.cut();
+        };
+        let (answer, ()) = tokio::join!(relieved, restored);
+        assert_eq!((answer.error_code, answer.remaining_partitions.len()), (0, 0));
+        for partition in 0..partitions {
+            let (state, version) = state(zk, "t", partition).await;
+            assert_eq!((state.leader_epoch, version), (LeaderEpoch(1), ZkVersion(1)), "t-{partition}");
+            assert_eq!(state.isr, [BrokerId(2)]);
+        }
     });
 }
