@@ -44,8 +44,6 @@ pub struct Config {
     pub replication: ReplicationConfig,
     pub controller: ControllerConfig,
     pub log: LogDirsConfig,
-    /// `request.timeout.ms`, of the broker's own requests.
-    pub request_timeout: Duration,
     pub shutdown: ShutdownConfig,
     /// The texts this was made of.
     pub layers: Layers,
@@ -81,9 +79,6 @@ pub struct NetworkConfig {
     pub connections_per_ip_overrides: BTreeMap<String, usize>,
     /// `None`: for ever.
     pub idle_max: Option<Duration>,
-    /// How long a connection to another broker may take to open: first, and at most.
-    pub connection_setup_timeout: Duration,
-    pub connection_setup_timeout_max: Duration,
     pub fetch_sessions_max: usize,
     pub fetch_bytes_max: usize,
 }
@@ -132,7 +127,6 @@ pub struct LogDirsConfig {
     pub initial_task_delay: Duration,
     pub recovery_threads_per_dir: usize,
     pub producer_id_expiration: Duration,
-    pub producer_id_expiration_check_interval: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -128,8 +128,9 @@ pub fn check_more(
     brokers: &BTreeSet<BrokerId>,
 ) -> Result<Replicas, PlacementError> {
     let wanted = count_to_add(existing, total)?;
-    let named: BTreeSet<BrokerId> = given.iter().flatten().copied().collect();
-    let unknown: Vec<BrokerId> = named.difference(brokers).copied().collect();
+    // Each once, in the order in which they were named, as Kafka tells them.
+    let mut seen = brokers.clone();
+    let unknown: Vec<BrokerId> = given.iter().flatten().copied().filter(|&id| seen.insert(id)).collect();
     if !unknown.is_empty() {
         return Err(PlacementError::UnknownBrokers(unknown));
     }

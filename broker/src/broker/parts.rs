@@ -73,10 +73,7 @@ pub(super) fn topic_configs(dynamic: &Arc<DynamicConfig>) -> TopicConfigs {
         let broker = dynamic.broker();
         let overrides = dynamic.topic_overrides(name);
         let value = |key: &str| topic::find(key).map(|key| topic::effective(key, &broker.layers, &overrides));
-        let milliseconds = |key: &str| match value(key) {
-            Some(Value::Long(ms)) => ms,
-            _ => i64::MAX,
-        };
+        let bound_ms = |key: &str| topic::timestamp_bound_ms(key, &broker.layers, &overrides);
         let min_insync = match value("min.insync.replicas") {
             Some(Value::Int(replicas)) => usize::try_from(replicas).unwrap_or(1),
             _ => 1,
@@ -84,8 +81,8 @@ pub(super) fn topic_configs(dynamic: &Arc<DynamicConfig>) -> TopicConfigs {
         Arc::new(TopicConfig {
             log: log_config(&broker.layers, &overrides, &broker),
             min_insync_replicas: min_insync,
-            message_timestamp_before_max_ms: milliseconds("message.timestamp.before.max.ms"),
-            message_timestamp_after_max_ms: milliseconds("message.timestamp.after.max.ms"),
+            message_timestamp_before_max_ms: bound_ms("message.timestamp.before.max.ms"),
+            message_timestamp_after_max_ms: bound_ms("message.timestamp.after.max.ms"),
             compression: compression(&value),
             downconversion_enabled: value("message.downconversion.enable") != Some(Value::Boolean(false)),
         })

@@ -26,7 +26,6 @@ pub(super) fn read(mut layers: Layers) -> Result<Config, ConfigError> {
     let replication = reader.replication();
     let controller = reader.controller();
     let log = reader.log();
-    let request_timeout = reader.wait("request.timeout.ms");
     let shutdown = reader.shutdown();
     reader.check_limits();
     let reserved_broker_id_max = reader.int("reserved.broker.max.id");
@@ -51,7 +50,6 @@ pub(super) fn read(mut layers: Layers) -> Result<Config, ConfigError> {
         replication,
         controller,
         log,
-        request_timeout,
         shutdown,
         layers,
     })
@@ -128,8 +126,6 @@ impl Reader<'_> {
             connections_per_ip_max: self.count("max.connections.per.ip"),
             connections_per_ip_overrides: self.connection_overrides(),
             idle_max: u64::try_from(self.long("connections.max.idle.ms")).ok().map(Duration::from_millis),
-            connection_setup_timeout: self.wait("socket.connection.setup.timeout.ms"),
-            connection_setup_timeout_max: self.wait("socket.connection.setup.timeout.max.ms"),
             fetch_sessions_max: self.count("max.incremental.fetch.session.cache.slots"),
             fetch_bytes_max: self.count("fetch.max.bytes"),
         }
@@ -297,7 +293,6 @@ impl Reader<'_> {
             initial_task_delay: self.wait("log.initial.task.delay.ms"),
             recovery_threads_per_dir: self.count("num.recovery.threads.per.data.dir"),
             producer_id_expiration: self.wait("producer.id.expiration.ms"),
-            producer_id_expiration_check_interval: self.wait("producer.id.expiration.check.interval.ms"),
         }
     }
 

@@ -150,6 +150,19 @@ fn of_broker(key: &TopicKey, broker: &Layers) -> Option<Value> {
     }
 }
 
+/// How far a record's time may lie from the broker's, by the key for its direction. Where that is
+/// left at its default the deprecated `message.timestamp.difference.max.ms` still rules (KIP-937).
+pub fn timestamp_bound_ms(name: &str, broker: &Layers, overrides: &BTreeMap<String, String>) -> i64 {
+    let value = |name: &str| match find(name).map(|key| effective(key, broker, overrides)) {
+        Some(Value::Long(ms)) => ms,
+        _ => i64::MAX,
+    };
+    match value(name) {
+        i64::MAX => value("message.timestamp.difference.max.ms"),
+        ms => ms,
+    }
+}
+
 fn timestamp_bound(name: &str, broker: &Layers) -> Option<Value> {
     let value = |name: &str| broker.value(crate::config::table::find(name)?);
     match value(name)? {
@@ -415,6 +428,21 @@ mod tests {
         assert_eq!(value(&broker, &map(&[]), "retention.ms"), "7");
         assert_eq!(value(&broker, &map(&[("retention.ms", "9")]), "retention.ms"), "9");
         assert_eq!(value(&broker, &map(&[("retention.ms", "rubbish")]), "retention.ms"), "7");
+    }
+
+    #[test]
+    fn the_deprecated_bound_on_times_rules_where_nothing_newer_is_set() {
+        const BEFORE: &str = "message.timestamp.before.max.ms";
+        const DIFFERENCE: &str = "message.timestamp.difference.max.ms";
+        let bound =
+            |broker: &Layers, overrides: &[(&str, &str)]| timestamp_bound_ms(BEFORE, broker, &map(overrides));
+        let mut broker = Layers::default();
+        assert_eq!(bound(&broker, &[]), i64::MAX);
+        assert_eq!(bound(&broker, &[(DIFFERENCE, "5")]), 5);
+        assert_eq!(bound(&broker, &[(DIFFERENCE, "5"), (BEFORE, "7")]), 7);
+        broker.fixed = map(&[("log.message.timestamp.difference.max.ms", "9")]);
+        assert_eq!(bound(&broker, &[]), 9);
+        assert_eq!(bound(&broker, &[(BEFORE, "7")]), 7);
     }
 
     #[test]

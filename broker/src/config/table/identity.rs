@@ -41,5 +41,5 @@ pub(super) const TABLE: &[Definition] = &[
     class("create.topic.policy.class.name").refused(&JAVA_CLASS, "Java class that may refuse the creation of a topic."),
     class("alter.config.policy.class.name").refused(&JAVA_CLASS, "Java class that may refuse a change of configuration."),
     int("background.threads").or("10").at_least(1).cluster_wide().accepted("Size of a thread pool; background work runs on the async runtime here."),
-    int("request.timeout.ms").or("30000").kept("How long the broker waits for an answer to its own requests."),
+    int("request.timeout.ms").or("30000").accepted("How long the broker waits for an answer to its own requests; here each has the timeout of its purpose."),
 ];
