@@ -20,3 +20,4 @@ pub mod partition;
 mod peer;
 pub mod replicas;
 pub mod server;
+pub mod tools;

@@ -4,6 +4,7 @@
 
 #![deny(clippy::indexing_slicing)]
 
+pub mod admin;
 pub mod connection;
 pub mod ids;
 pub mod record;
