@@ -153,7 +153,7 @@ fn legacy(
         return Err(ErrorCode::UnsupportedVersion);
     }
     let partition = lookup::hosted(context, cluster, topic, asked.partition_index)?;
-    let max = usize::try_from(asked.max_num_offsets).unwrap_or(0);
+    let max = usize::try_from(asked.max_num_offsets).map_err(|_| ErrorCode::UnknownServerError)?;
     let offsets = partition.legacy_offsets(asker, asked.timestamp, max, now).map_err(|error| error.code())?;
     Ok(ListOffsetsPartitionResponse {
         old_style_offsets: offsets.into_iter().map(|offset| offset.0).collect(),

@@ -240,8 +240,9 @@ impl Leader {
         &self.isr
     }
 
-    pub fn is_replica(&self, id: BrokerId) -> bool {
-        id == self.me || self.followers.contains_key(&id)
+    /// Whether `id` is one of the other replicas.
+    pub fn is_follower(&self, id: BrokerId) -> bool {
+        self.followers.contains_key(&id)
     }
 
     /// How many replicas must be in sync: `min.insync.replicas`, but never more than there are.

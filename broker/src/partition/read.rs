@@ -261,7 +261,7 @@ impl Inner {
 
     fn check_replica(&self, args: &ReadArgs) -> Result<(), PartitionError> {
         match (args.reader, &self.role) {
-            (Reader::Replica { id, .. }, Role::Leader(leader)) if !leader.is_replica(id) => {
+            (Reader::Replica { id, .. }, Role::Leader(leader)) if !leader.is_follower(id) => {
                 let knows_epoch = args.current_leader_epoch.is_some();
                 Err(PartitionError::NotReplica { replica: id, knows_epoch })
             }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use client::wire::ErrorCode;
+use bytes::Bytes;
+use client::ids::{LeaderEpoch, Offset};
+use client::wire::{ErrorCode, Records};
 
 use super::Terms;
 use crate::api::{Context, lookup};
@@ -107,13 +109,17 @@ pub(super) fn all(targets: &[Target], terms: &Terms, pass: Pass, now: Now) -> Ve
                     Ok(read) => {
                         let bytes = read.records.len();
                         at_least_one &= bytes == 0;
-                        left = left.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX)).max(0);
+                        left = left.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
                         Outcome::Read(read)
                     }
                     Err(error) => Outcome::Failed(error),
                 }
             }
         };
+        if !matches!(outcome, Outcome::Refused(_)) {
+            // A negative limit of the request hits the first partition only, as in Kafka.
+            left = left.max(0);
+        }
         outcomes.push(outcome);
     }
     outcomes
@@ -133,7 +139,7 @@ fn one(
     let mut read = partition.read(&args, now).map_err(|error| code(&error, terms))?;
     if !terms.limits_are_hard() && read.records.len() < read.first_batch_len {
         // Part of a batch is of no use to those who may ask again with a higher limit.
-        read.records = client::wire::Records::Memory(bytes::Bytes::new());
+        read.records = Records::Memory(Bytes::new());
     }
     Ok(read)
 }
@@ -150,7 +156,7 @@ fn args(ask: &Ask, terms: &Terms, pass: Pass, max_bytes: usize, at_least_one: bo
     let reader = match terms.follower {
         Some(id) => Reader::Replica {
             id,
-            log_start: client::ids::Offset(ask.log_start_offset),
+            log_start: Offset(ask.log_start_offset),
             record_position: pass == Pass::First,
         },
         None => Reader::Consumer { read_committed: terms.read_committed, leader_only: terms.leader_only() },
@@ -158,11 +164,16 @@ fn args(ask: &Ask, terms: &Terms, pass: Pass, max_bytes: usize, at_least_one: bo
     ReadArgs {
         reader,
         offset: ask.fetch_offset,
-        current_leader_epoch: lookup::epoch(ask.current_leader_epoch),
-        last_fetched_epoch: lookup::epoch(ask.last_fetched_epoch),
+        current_leader_epoch: known_epoch(ask.current_leader_epoch),
+        last_fetched_epoch: known_epoch(ask.last_fetched_epoch),
         max_bytes,
         at_least_one,
     }
+}
+
+/// Unlike the other APIs, Fetch takes any negative epoch for none.
+fn known_epoch(on_wire: i32) -> Option<LeaderEpoch> {
+    (on_wire >= 0).then_some(LeaderEpoch(on_wire))
 }
 
 fn code(error: &PartitionError, terms: &Terms) -> ErrorCode {

@@ -46,16 +46,17 @@ pub(super) fn partitions(
         let answered = |data| Answered { target: index, topic: target.asked.topic.clone(), data };
         match outcome {
             Converted::Refused(error) => {
-                let aborted_transactions = Some(Vec::new());
                 refused.push(answered(PartitionData {
-                    aborted_transactions,
-                    ..without_records(partition, error)
+                    records: Some(no_records()),
+                    ..failed(partition, error)
                 }));
             }
-            Converted::Failed(error) => {
-                let current_leader = current_leader(cluster, target, error, terms);
-                read.push(answered(PartitionData { current_leader, ..without_records(partition, error) }));
-            }
+            Converted::Failed(error) => read.push(answered(PartitionData {
+                current_leader: current_leader(cluster, target, error, terms),
+                records: Some(no_records()),
+                aborted_transactions: None,
+                ..failed(partition, error)
+            })),
             Converted::Unreadable(error) => read.push(answered(failed(partition, error))),
             Converted::Read(found) => read.push(answered(data(partition, found))),
         }
@@ -88,11 +89,8 @@ fn data(partition_index: i32, found: Read) -> PartitionData {
     }
 }
 
-fn without_records(partition_index: i32, error: ErrorCode) -> PartitionData {
-    PartitionData { records: Some(Records::Memory(Bytes::new())), ..failed(partition_index, error) }
-}
-
-/// An error with null records.
+/// An error with null records. Where Kafka sends empty ones or no list of aborted transactions,
+/// the caller says so.
 pub(super) fn failed(partition_index: i32, error: ErrorCode) -> PartitionData {
     PartitionData {
         partition_index,
@@ -100,10 +98,14 @@ pub(super) fn failed(partition_index: i32, error: ErrorCode) -> PartitionData {
         high_watermark: NO_OFFSET,
         last_stable_offset: NO_OFFSET,
         log_start_offset: NO_OFFSET,
-        aborted_transactions: None,
+        aborted_transactions: Some(Vec::new()),
         records: None,
         ..PartitionData::default()
     }
+}
+
+fn no_records() -> Records {
+    Records::Memory(Bytes::new())
 }
 
 fn current_leader(
