@@ -150,6 +150,7 @@ impl Log {
             let heuristic = incoming.last_offset + -i64::from(i32::MAX);
             self.roll(Some(first_offset.unwrap_or(heuristic)), now_ms)?;
         }
+        self.active_is_dirty();
         let Log { segments, config, .. } = self;
         let mut active = segments.last_entry().expect("a log has a segment at all times");
         active.get_mut().append(bytes, config)?;

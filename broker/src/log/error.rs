@@ -1,6 +1,7 @@
 //! What can go wrong with one log.
 
 use client::ids::{Offset, TopicPartition};
+use client::record::legacy::LegacyError;
 use client::record::{BatchError, PayloadError, RecordError};
 use std::path::PathBuf;
 use thiserror::Error;
@@ -50,7 +51,16 @@ pub enum LogError {
     Damaged { file: PathBuf, position: u64, problem: BatchError },
     /// A stored batch is whole, but its records cannot be read.
     #[error("the records of the batch at {position} of {} cannot be read: {problem}", file.display())]
-    Unreadable { file: PathBuf, position: u64, problem: PayloadError },
-    #[error("the records of the batch at {position} of {} cannot be read: {problem}", file.display())]
-    UnreadableRecord { file: PathBuf, position: u64, problem: RecordError },
+    Unreadable { file: PathBuf, position: u64, problem: UnreadableRecords },
+}
+
+/// What is wrong inside a batch.
+#[derive(Debug, Error)]
+pub enum UnreadableRecords {
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Message(#[from] LegacyError),
 }

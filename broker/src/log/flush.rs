@@ -6,7 +6,7 @@ use client::ids::Offset;
 
 use super::disk::{Disk, DiskError, DiskFile};
 use super::error::LogError;
-use super::log::Log;
+use super::log::{Log, NOTHING_DIRTY};
 use super::names;
 
 /// Files to be synced without the partition's lock; the outcome goes back by [`Log::flushed`].
@@ -23,6 +23,8 @@ pub struct FlushJob {
 #[derive(Clone, Copy, Debug)]
 pub struct Flushed {
     up_to: Offset,
+    /// The active segment's base then: all files of the segments before it were synced.
+    active: Offset,
     truncations: u64,
     epoch_changes: u64,
     at_ms: i64,
@@ -48,6 +50,7 @@ impl Log {
         let flushed = self.flush_job(self.end, now_ms).and_then(|job| job.run());
         let outcome = self.home.note(flushed.map_err(LogError::from))?;
         self.advance_recovery_point(&outcome);
+        self.dirty_from = NOTHING_DIRTY;
         Ok(())
     }
 
@@ -59,7 +62,7 @@ impl Log {
         }
         let all = now_ms.saturating_sub(self.last_flush_ms) >= self.config.flush_ms;
         let up_to = if all { self.end } else { self.active().base() };
-        if up_to <= self.recovery_point {
+        if up_to <= self.recovery_point && self.dirty_from >= self.active().base() {
             return Ok(None);
         }
         self.home.note(self.flush_job(up_to, now_ms).map_err(LogError::from)).map(Some)
@@ -74,8 +77,9 @@ impl Log {
         Ok(())
     }
 
-    pub(super) fn sync_from_recovery_point(&mut self, snapshot: Option<PathBuf>) -> Result<(), DiskError> {
-        if self.recovery_point < self.end {
+    /// Syncs whatever is not on disk, once nothing is written any more.
+    pub(super) fn sync_for_good(&mut self, snapshot: Option<PathBuf>) -> Result<(), DiskError> {
+        if self.recovery_point < self.end || self.dirty_from < NOTHING_DIRTY {
             let outcome = self.flush_job(self.end, self.last_flush_ms)?.run()?;
             self.advance_recovery_point(&outcome);
         } else if let Some(path) = snapshot {
@@ -87,14 +91,17 @@ impl Log {
     fn advance_recovery_point(&mut self, outcome: &Flushed) {
         self.epochs.synced(outcome.epoch_changes);
         self.recovery_point = self.recovery_point.max(outcome.up_to).min(self.end);
+        self.dirty_from = self.dirty_from.max(outcome.active);
         self.last_flush_ms = outcome.at_ms;
     }
 
-    /// The files of the segments from the recovery point up to an offset, with the snapshots beside them.
+    /// The files that changed up to an offset, with the snapshots beside them. Sealing changes the indexes of a
+    /// segment whose batches may be on disk long since.
     fn flush_job(&self, up_to: Offset, now_ms: i64) -> Result<FlushJob, DiskError> {
         let mut files = Vec::new();
         let mut sync_names = self.epochs.is_unsynced();
-        for (base, segment) in self.segments.range(self.floor_base(self.recovery_point)..) {
+        let from = self.floor_base(self.recovery_point).min(self.dirty_from);
+        for (base, segment) in self.segments.range(from..) {
             if *base > self.recovery_point {
                 let snapshot = self.path.join(names::of_offset(*base, names::SNAPSHOT));
                 if self.disk().exists(&snapshot)? {
@@ -108,7 +115,8 @@ impl Log {
             files.extend(segment.files_to_sync()?);
         }
         let epoch_changes = self.epochs.changes();
-        let outcome = Flushed { up_to, truncations: self.truncations, epoch_changes, at_ms: now_ms };
+        let (active, truncations) = (self.active().base(), self.truncations);
+        let outcome = Flushed { up_to, active, truncations, epoch_changes, at_ms: now_ms };
         Ok(FlushJob { disk: self.disk().clone(), dir: self.path.clone(), files, sync_names, outcome })
     }
 }

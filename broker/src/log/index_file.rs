@@ -147,16 +147,18 @@ impl<const N: usize> IndexFile<N> {
         Ok(())
     }
 
-    /// Gives back the room that was reserved. A file never opened since it was trimmed is left alone.
-    pub(super) fn trim(&mut self) -> Result<(), DiskError> {
-        let Some(opened) = self.opened.get_mut() else { return Ok(()) };
+    /// Gives back the room that was reserved; says whether there was any. A file never opened since it was trimmed
+    /// is left alone.
+    pub(super) fn trim(&mut self) -> Result<bool, DiskError> {
+        let Some(opened) = self.opened.get_mut() else { return Ok(false) };
         let used = (opened.entries * N) as u64;
-        if opened.file.len()? != used {
+        let reserved = opened.file.len()? != used;
+        if reserved {
             opened.map = OnceLock::new();
             opened.file.set_len(used)?;
         }
         opened.reserved = false;
-        Ok(())
+        Ok(reserved)
     }
 
     /// The open file, to be synced later from elsewhere.

@@ -34,6 +34,8 @@ pub struct Log {
     pub(super) high_watermark: Offset,
     /// What lies below is on disk for good.
     pub(super) recovery_point: Offset,
+    /// Base of the first segment whose files may have changed since they were last synced; [`NOTHING_DIRTY`] if none.
+    pub(super) dirty_from: Offset,
     /// Cuts so far: a flush that was begun before a cut proves nothing after it.
     pub(super) truncations: u64,
     pub(super) last_flush_ms: i64,
@@ -41,6 +43,9 @@ pub struct Log {
     pub(super) producers: Producers,
     pub(super) jitter_seed: u64,
 }
+
+/// No offset comes after it.
+pub(super) const NOTHING_DIRTY: Offset = Offset(i64::MAX);
 
 /// The numbers of a log that its directory's checkpoints keep.
 #[derive(Clone, Debug)]
@@ -201,8 +206,10 @@ impl Log {
 
     fn try_close(&mut self) -> Result<(), LogError> {
         let snapshot = self.producers.take_snapshot()?;
-        self.active_mut().seal()?;
-        self.sync_from_recovery_point(snapshot)?;
+        if self.active_mut().seal()? {
+            self.active_is_dirty();
+        }
+        self.sync_for_good(snapshot)?;
         Ok(())
     }
 
@@ -219,6 +226,11 @@ impl Log {
         last.into_mut()
     }
 
+    /// To be called for every change to the active segment's files.
+    pub(super) fn active_is_dirty(&mut self) {
+        self.dirty_from = self.dirty_from.min(self.active().base());
+    }
+
     pub(super) fn first_base(&self) -> Offset {
         self.segments.first_key_value().map_or(self.start, |(base, _)| *base)
     }
@@ -231,6 +243,7 @@ impl Log {
     /// Starts a new segment at `base` or at the end of the log, whichever is later.
     pub(super) fn roll(&mut self, base: Option<Offset>, now_ms: i64) -> Result<(), DiskError> {
         let base = base.map_or(self.end, |base| base.max(self.end));
+        self.active_is_dirty();
         let replaces_empty = self.active().base() == base && self.active().size() == 0;
         if replaces_empty {
             self.segments.remove(&base);
@@ -242,6 +255,7 @@ impl Log {
         let jitter_ms = jitter_ms(&self.config, self.jitter_seed, base);
         let segment = Segment::create(self.home.disk(), &self.path, base, &self.config, jitter_ms, now_ms)?;
         self.segments.insert(base, segment);
+        self.active_is_dirty();
         self.end = base;
         tracing::debug!(partition = %self.partition, base = %base, "rolled to a new segment");
         Ok(())

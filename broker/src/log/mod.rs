@@ -45,7 +45,7 @@ pub use config::{InvalidLogConfig, LogConfig};
 pub use dir::{LogDir, OnDirFailure};
 pub use dirs::{CreateLogError, LogDirs, LogDirsError, LogDirsOptions};
 pub use disk::Disk;
-pub use error::LogError;
+pub use error::{LogError, UnreadableRecords};
 pub use flush::{FlushJob, Flushed};
 pub use log::{Log, LogMarks};
 pub use read::LogSlice;

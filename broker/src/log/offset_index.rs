@@ -81,7 +81,7 @@ impl OffsetIndex {
         self.file.reset()
     }
 
-    pub(super) fn trim(&mut self) -> Result<(), DiskError> {
+    pub(super) fn trim(&mut self) -> Result<bool, DiskError> {
         self.file.trim()
     }
 

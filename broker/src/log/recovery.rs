@@ -17,12 +17,12 @@ use super::dir::LogDir;
 use super::disk::{Disk, DiskError};
 use super::epoch_cache::EpochCache;
 use super::error::LogError;
-use super::log::{Log, jitter_ms};
+use super::log::{Log, NOTHING_DIRTY, jitter_ms};
 use super::names;
 use super::partition_metadata::{self, PartitionMetadataError};
 use super::producer_state::marker_of;
 use super::producers::Producers;
-use super::segment::Segment;
+use super::segment::{Recovered, Segment};
 
 /// Why a log cannot be opened. Its directory is then offline, as in Kafka: what a damaged file says about the
 /// log's ends must not be guessed.
@@ -91,6 +91,7 @@ impl Log {
             end: Offset(0),
             high_watermark: Offset(0),
             recovery_point: from.recovery_point,
+            dirty_from: NOTHING_DIRTY,
             truncations: 0,
             last_flush_ms: now_ms,
             jitter_seed,
@@ -112,7 +113,8 @@ impl Log {
                 log_start = %from.log_start,
                 "the log ends before its checkpointed start: dropping all of it, to start there"
             );
-            self.drop_all_segments(now_ms)?;
+            let all: Vec<Offset> = self.segments.keys().copied().collect();
+            self.remove_segments_for_good(&all, now_ms)?;
             self.epochs.clear()?;
             self.producers.start_anew_at(from.log_start)?;
         }
@@ -129,6 +131,9 @@ impl Log {
         self.producers.remove_stray(&self.segments.keys().copied().collect())?;
         self.load_producers(from.clean, now_ms)?;
         self.recovery_point = if from.clean { self.end } else { from.recovery_point.min(self.end) };
+        if !from.clean {
+            self.dirty_from = self.dirty_from.min(self.floor_base(self.recovery_point));
+        }
         self.set_high_watermark(from.high_watermark);
         Ok(())
     }
@@ -169,34 +174,44 @@ impl Log {
             let first = self.floor_base(self.recovery_point);
             unflushed.extend(self.segments.range(first..).map(|(base, _)| *base));
         }
+        let mut expected = None;
         for base in unflushed {
+            if let Some(end) = expected.filter(|end| *end < base && !self.config.cleanup_policy_compact) {
+                tracing::warn!(
+                    partition = %self.partition,
+                    from = %end,
+                    to = %base,
+                    "no batches between two segments: either they were compacted once, or a power failure took them"
+                );
+            }
             tracing::debug!(
                 partition = %self.partition,
                 segment = %base,
                 recovery_point = %self.recovery_point,
                 "recovering an unflushed segment"
             );
-            if self.recover_segment(base, now_ms)? {
+            let recovered = self.recover_segment(base, now_ms)?;
+            expected = Some(recovered.next_offset);
+            if recovered.cut.is_some() {
                 let later: Vec<Offset> = self.segments.range(base + 1..).map(|(base, _)| *base).collect();
-                for base in later {
-                    tracing::warn!(
-                        partition = %self.partition,
-                        segment = %base,
-                        "deleting a segment that follows the cut"
-                    );
-                    self.remove_segment(base, now_ms)?;
+                if !later.is_empty() {
+                    tracing::warn!(partition = %self.partition, segments = ?later, "deleting what follows the cut");
                 }
+                self.remove_segments_for_good(&later, now_ms)?;
                 break;
             }
         }
         Ok(())
     }
 
-    /// Goes through a segment; says whether something was cut off.
-    fn recover_segment(&mut self, base: Offset, now_ms: i64) -> Result<bool, LogError> {
+    /// Goes through a segment and cuts off what is no good.
+    fn recover_segment(&mut self, base: Offset, now_ms: i64) -> Result<Recovered, LogError> {
         self.replay_producers(base, now_ms)?;
-        let Log { segments, producers, epochs, config, partition, .. } = self;
-        let Some(segment) = segments.get_mut(&base) else { return Ok(false) };
+        let Log { segments, producers, epochs, config, partition, dirty_from, .. } = self;
+        let Some(segment) = segments.get_mut(&base) else {
+            return Ok(Recovered { cut: None, next_offset: base });
+        };
+        *dirty_from = base.min(*dirty_from);
         let mut aborted = Vec::new();
         let recovered = segment.recover(config, |batch| {
             note_epoch(epochs, batch)?;
@@ -221,7 +236,7 @@ impl Log {
                 recovered.next_offset
             );
         }
-        Ok(recovered.cut.is_some())
+        Ok(recovered)
     }
 
     fn find_end(&mut self, now_ms: i64) -> Result<(), LogError> {
@@ -244,11 +259,6 @@ impl Log {
             }
         };
         Ok(())
-    }
-
-    fn drop_all_segments(&mut self, now_ms: i64) -> Result<(), DiskError> {
-        let all: Vec<Offset> = self.segments.keys().copied().collect();
-        all.into_iter().try_for_each(|base| self.remove_segment(base, now_ms))
     }
 
     fn load_producers(&mut self, clean: bool, now_ms: i64) -> Result<(), LogError> {

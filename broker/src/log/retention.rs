@@ -90,6 +90,20 @@ impl Log {
         Ok(now_ms.saturating_sub(segment.largest_timestamp()?) > self.config.retention_ms)
     }
 
+    /// Takes segments out of the log so that no power failure brings them back: what will be written in their place
+    /// would be followed by them.
+    pub(super) fn remove_segments_for_good(
+        &mut self,
+        bases: &[Offset],
+        now_ms: i64,
+    ) -> Result<(), DiskError> {
+        if bases.is_empty() {
+            return Ok(());
+        }
+        bases.iter().try_for_each(|base| self.remove_segment(*base, now_ms))?;
+        self.disk().sync_dir(&self.path)
+    }
+
     /// Takes a segment out of the log; its files get the suffix `.deleted` and go after `file.delete.delay.ms`.
     pub(super) fn remove_segment(&mut self, base: Offset, now_ms: i64) -> Result<(), DiskError> {
         let Some(segment) = self.segments.remove(&base) else { return Ok(()) };

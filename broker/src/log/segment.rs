@@ -415,20 +415,21 @@ impl Segment {
         Ok(())
     }
 
-    /// Ends writing: the last time entry is made, reserved room is given back.
-    pub(super) fn seal(&mut self) -> Result<(), DiskError> {
+    /// Ends writing: the last time entry is made, reserved room is given back. Says whether files changed.
+    pub(super) fn seal(&mut self) -> Result<bool, DiskError> {
         // Without a batch appended, nothing was opened and nothing is to be added.
         if let Some(max) = self.max_timestamp.get().copied() {
             self.times.push(max, true)?;
         }
-        self.offsets.trim()?;
-        self.times.trim()?;
-        if self.preallocated {
+        // An index that took entries had room reserved for them.
+        let trimmed = [self.offsets.trim()?, self.times.trim()?].contains(&true);
+        let preallocated = self.preallocated;
+        if preallocated {
             let size = self.size;
             self.cut_file(size)?;
         }
         self.recent = VecDeque::new();
-        Ok(())
+        Ok(trimmed || preallocated)
     }
 
     /// The files that hold the segment, to be synced now or from elsewhere.

@@ -74,7 +74,7 @@ impl TimeIndex {
         self.file.reset()
     }
 
-    pub(super) fn trim(&mut self) -> Result<(), DiskError> {
+    pub(super) fn trim(&mut self) -> Result<bool, DiskError> {
         self.file.trim()
     }
 

@@ -2,9 +2,10 @@
 
 use client::ids::{LeaderEpoch, Offset};
 use client::record::compression::DEFAULT_DECOMPRESSED_MAX_BYTES;
-use client::record::{AnyBatch, payload, records};
+use client::record::legacy::{LegacyError, Message, for_each_message};
+use client::record::{AnyBatch, BatchHeader, Record, payload, records};
 
-use super::error::LogError;
+use super::error::{LogError, UnreadableRecords};
 use super::log::Log;
 use super::segment::Segment;
 
@@ -141,32 +142,40 @@ fn first_record(
     batch: &AnyBatch<'_>,
     wanted: impl Fn(i64, Offset) -> bool,
 ) -> Result<Option<TimestampedOffset>, LogError> {
-    let Some(header) = batch.header() else {
-        // A message of an old format stands for itself.
-        let (timestamp, offset) = (batch.max_timestamp(), batch.last_offset());
-        return Ok(wanted(timestamp, offset).then_some(TimestampedOffset {
-            timestamp,
-            offset,
-            leader_epoch: None,
-        }));
+    let found = match batch.header() {
+        Some(header) => first_of_batch(header, batch, wanted),
+        None => first_of_message(batch, wanted),
     };
-    let file = || segment.log_path();
-    let bytes = payload(batch, DEFAULT_DECOMPRESSED_MAX_BYTES).map_err(|problem| LogError::Unreadable {
-        file: file(),
-        position,
-        problem,
-    })?;
+    found.map_err(|problem| LogError::Unreadable { file: segment.log_path(), position, problem })
+}
+
+fn first_of_batch(
+    header: &BatchHeader,
+    batch: &AnyBatch<'_>,
+    wanted: impl Fn(i64, Offset) -> bool,
+) -> Result<Option<TimestampedOffset>, UnreadableRecords> {
+    let leader_epoch = (header.leader_epoch > LeaderEpoch::NONE).then_some(header.leader_epoch);
+    let bytes = payload(batch, DEFAULT_DECOMPRESSED_MAX_BYTES)?;
     for record in records(header, &bytes) {
-        let record =
-            record.map_err(|problem| LogError::UnreadableRecord { file: file(), position, problem })?;
-        if wanted(record.timestamp, record.offset) {
-            let leader_epoch = (header.leader_epoch > LeaderEpoch::NONE).then_some(header.leader_epoch);
-            return Ok(Some(TimestampedOffset {
-                timestamp: record.timestamp,
-                offset: record.offset,
-                leader_epoch,
-            }));
+        let Record { timestamp, offset, .. } = record?;
+        if wanted(timestamp, offset) {
+            return Ok(Some(TimestampedOffset { timestamp, offset, leader_epoch }));
         }
     }
     Ok(None)
+}
+
+fn first_of_message(
+    message: &AnyBatch<'_>,
+    wanted: impl Fn(i64, Offset) -> bool,
+) -> Result<Option<TimestampedOffset>, UnreadableRecords> {
+    let mut first = None;
+    for_each_message::<LegacyError>(message, DEFAULT_DECOMPRESSED_MAX_BYTES, |inner| {
+        let Message { timestamp, offset, .. } = inner;
+        if first.is_none() && wanted(timestamp, offset) {
+            first = Some(TimestampedOffset { timestamp, offset, leader_epoch: None });
+        }
+        Ok(())
+    })?;
+    Ok(first)
 }

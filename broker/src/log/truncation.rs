@@ -50,11 +50,10 @@ impl Log {
             return Ok(true);
         }
         let later: Vec<Offset> = self.segments.range(offset + 1..).map(|(base, _)| *base).collect();
-        for base in later {
-            self.remove_segment(base, now_ms)?;
-        }
+        self.remove_segments_for_good(&later, now_ms)?;
         self.active_mut().truncate_to(offset, now_ms)?;
         self.truncations += 1;
+        self.active_is_dirty();
         self.end = offset;
         self.recovery_point = self.recovery_point.min(offset);
         self.epochs.truncate_from_end(offset)?;
@@ -73,9 +72,7 @@ impl Log {
             "dropping the whole log, to start anew"
         );
         let all: Vec<Offset> = self.segments.keys().copied().collect();
-        for base in all {
-            self.remove_segment(base, now_ms)?;
-        }
+        self.remove_segments_for_good(&all, now_ms)?;
         self.truncations += 1;
         let jitter = jitter_ms(&self.config, self.jitter_seed, offset);
         let segment = Segment::create(self.home.disk(), &self.path, offset, &self.config, jitter, now_ms)?;
@@ -84,6 +81,7 @@ impl Log {
         self.producers.start_anew_at(offset)?;
         (self.start, self.end, self.high_watermark) = (offset, offset, offset);
         self.recovery_point = self.recovery_point.min(offset);
+        self.dirty_from = offset;
         Ok(())
     }
 

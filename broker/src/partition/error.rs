@@ -66,10 +66,9 @@ fn log_code(error: &LogError) -> ErrorCode {
         LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         LogError::MessageTooLarge { .. } => ErrorCode::MessageTooLarge,
         LogError::RecordListTooLarge { .. } => ErrorCode::RecordListTooLarge,
-        LogError::Corrupt { .. }
-        | LogError::Damaged { .. }
-        | LogError::Unreadable { .. }
-        | LogError::UnreadableRecord { .. } => ErrorCode::CorruptMessage,
+        LogError::Corrupt { .. } | LogError::Damaged { .. } | LogError::Unreadable { .. } => {
+            ErrorCode::CorruptMessage
+        }
         LogError::NotContinuing { .. } | LogError::OffsetsNotRising { .. } => ErrorCode::UnknownServerError,
         LogError::StaleProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
         LogError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,

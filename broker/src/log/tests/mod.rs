@@ -5,6 +5,7 @@ mod append;
 mod dirs;
 mod failures;
 mod offsets;
+mod random;
 mod recovery;
 mod retention;
 mod support;

@@ -99,6 +99,7 @@ fn old_formats_are_kept() {
     assert_eq!(bench.read_file("00000000000000000000.log"), bytes);
     let slice = log.read(Offset(3), 1, Offset(7), true).unwrap();
     assert_eq!(bytes_of(&slice.records)[..8], 5_i64.to_be_bytes());
+    assert_eq!(at(&log, NOW + 3), Some((3, 3)), "inside the compressed set");
     assert_eq!(at(&log, NOW + 6), Some((6, 6)));
     lead(&mut log, batch(1)).unwrap();
     assert_eq!(log.latest_epoch(), Some(LeaderEpoch(0)));
