@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::wire::frame;
+use client::wire::{ApiKey, frame};
 use futures::FutureExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -63,7 +63,7 @@ impl Connection {
 
     /// Has the request answered. A request parked for longer than the idle limit is given up:
     /// its connection has been silent for as long (as Kafka does).
-    async fn answer(&self, frame: Bytes, max_idle: Option<Duration>) -> Result<Reply, CloseReason> {
+    async fn answer(&mut self, frame: Bytes, max_idle: Option<Duration>) -> Result<Reply, CloseReason> {
         let (header, key, body) = frame::parse_request(frame)?;
         let version = header.request_api_version;
         let request = Request {
@@ -76,15 +76,27 @@ impl Connection {
             body,
         };
         let answer = AssertUnwindSafe((self.answer)(request)).catch_unwind();
-        let answered = match max_idle {
-            Some(limit) => timeout(limit, answer).await.map_err(|_| CloseReason::Idle(limit))?,
-            None => answer.await,
+        let answered = tokio::select! {
+            biased;
+            answered = limited(max_idle, answer) => answered?,
+            // What a Fetch waits for will not come from a broker that stops, so it does not hold
+            // the stop up. Other requests are finished.
+            _ = self.shutdown.wait_for(Option::is_some), if key == ApiKey::Fetch => {
+                return Err(CloseReason::Shutdown);
+            }
         };
         answered.map_err(|panic| {
             let message = panic_message(panic.as_ref());
             tracing::error!(peer = %self.peer, ?key, version, message, "a request handler panicked; this is a bug");
             CloseReason::Panicked
         })
+    }
+}
+
+async fn limited<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Result<T, CloseReason> {
+    match limit {
+        Some(limit) => timeout(limit, work).await.map_err(|_| CloseReason::Idle(limit)),
+        None => Ok(work.await),
     }
 }
 

@@ -393,3 +393,22 @@ async fn shutdown_finishes_what_is_in_flight_and_cuts_off_what_takes_too_long() 
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens");
     assert_eq!(*seen.lock().expect("whole"), [(ApiKey::ApiVersions, 1), (ApiKey::ApiVersions, 2)]);
 }
+
+#[tokio::test]
+async fn a_parked_fetch_does_not_hold_the_shutdown_up() {
+    let entered = Arc::new(Notify::new());
+    let answer: Arc<Answer> = {
+        let entered = Arc::clone(&entered);
+        Arc::new(move |_| {
+            entered.notify_one();
+            std::future::pending().boxed()
+        })
+    };
+    let (address, server) = start(ServerOptions::default(), answer);
+    let mut socket = connect(address).await;
+    socket.write_all(&framed(&hex("0001 0004 00000001 ffff"))).await.expect("open");
+    entered.notified().await;
+    let an_hour = Duration::from_secs(3600);
+    tokio::time::timeout(20 * SHORT, server.shutdown(an_hour)).await.expect("shut down at once");
+    expect_close(&mut socket, "the fetch").await;
+}
