@@ -18,6 +18,7 @@ use super::BrokerError;
 use crate::clock::Now;
 use crate::config::{Config, Layers, SecurityProtocol as Protocol, Value, topic};
 use crate::dynamic_config::DynamicConfig;
+use crate::log::disk::raise_open_file_limit;
 use crate::log::{Disk, LogConfig, LogDirs, LogDirsError, LogDirsOptions};
 use crate::membership::{Identity, Membership};
 use crate::partition::TopicConfig;
@@ -29,6 +30,12 @@ pub(super) fn open_dirs(
     config: &Config,
     failed: mpsc::UnboundedSender<PathBuf>,
 ) -> Result<LogDirs, LogDirsError> {
+    match raise_open_file_limit() {
+        Ok(limit) => tracing::debug!(limit, "files that may be open at once"),
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit of open files: many partitions may not fit it")
+        }
+    }
     let options = LogDirsOptions {
         disk: Disk::Real,
         paths: config.log.dirs.clone(),

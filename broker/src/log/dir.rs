@@ -56,11 +56,6 @@ impl LogDir {
     pub fn fail(&self, why: &dyn Display) {
         let why = why.to_string();
         if self.failed.set(why.clone()).is_ok() {
-            tracing::error!(
-                dir = %self.path.display(),
-                why,
-                "log directory goes offline: its partitions are not served until the broker is restarted"
-            );
             (self.on_failure)(&self.path, &why);
         }
     }

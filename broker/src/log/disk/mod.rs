@@ -209,6 +209,18 @@ impl Disk {
     }
 }
 
+/// Lets the process open as many files as the system allows it to: a log keeps a file or three open for each segment
+/// in use, and the usual soft limit of 1024 is for programs that use `select`. Returns the limit that now holds.
+pub fn raise_open_file_limit() -> io::Result<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    }
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
 fn named<T>(result: io::Result<T>, action: &'static str, path: &Path) -> Result<T, DiskError> {
     result.map_err(|source| DiskError::new(action, path, source))
 }
