@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use broker::{broker as broker_process, config};
+use broker::{broker as broker_process, config, tools};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,11 +32,36 @@ enum Command {
         #[arg(long = "override", value_name = "KEY=VALUE")]
         overrides: Vec<String>,
     },
+    /// Create, list, describe, alter and delete topics: what kafka-topics does
+    #[command(disable_help_flag = true)]
+    Topics {
+        /// As for kafka-topics; --help lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args();
+    let called = arguments.next().unwrap_or_default();
+    let name = Path::new(&called).file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
+    if name.trim_end_matches(".sh") == "kafka-topics" {
+        return tool(arguments.collect());
+    }
     match Arguments::parse().command {
         Command::Broker { properties, overrides } => run_broker(&properties, &overrides),
+        Command::Topics { arguments } => tool(arguments),
+    }
+}
+
+fn tool(arguments: Vec<String>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(tools::topics::run(&arguments)),
+        Err(error) => {
+            eprintln!("cannot start: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

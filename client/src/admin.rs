@@ -10,6 +10,7 @@ mod bootstrap;
 mod configs;
 mod error;
 mod reassignments;
+mod settle;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -174,14 +175,7 @@ impl Admin {
             Some(address) => address,
             None => self.find_controller().await?,
         };
-        let open = self.links().open.get(&address).filter(|connection| !connection.is_closed()).cloned();
-        if let Some(open) = open {
-            return Ok(open);
-        }
-        self.connect(&address).await.map_err(|error| {
-            self.links().controller = None;
-            Failure::Unreached(Some(error))
-        })
+        self.connection(&address).await.inspect_err(|_| self.links().controller = None)
     }
 
     async fn find_controller(&self) -> Result<Arc<str>, Failure> {

@@ -77,7 +77,10 @@ async fn create(admin: &Admin, arguments: &Arguments, console: &mut Console) -> 
     console.show();
     let new = NewTopic { name: request.topic, placement, configs: request.configs };
     match admin.create_topic(&new).await {
-        Ok(()) => console.line(format!("Created topic {}.", new.name)),
+        Ok(()) => {
+            admin.wait_until_served(&new.name, 1).await;
+            console.line(format!("Created topic {}.", new.name));
+        }
         Err(AdminError::Refused { code: ErrorCode::TopicAlreadyExists, .. })
             if arguments.has("if-not-exists") => {}
         Err(error) => return Err(error.into()),
@@ -120,13 +123,21 @@ async fn alter(admin: &Admin, arguments: &Arguments, console: &mut Console) -> R
             }
         }
     }
-    Ok(admin.create_partitions(&new).await?)
+    admin.create_partitions(&new).await?;
+    for topic in &new {
+        admin.wait_until_served(&topic.topic, usize::try_from(topic.total).unwrap_or(0)).await;
+    }
+    Ok(())
 }
 
 async fn delete(admin: &Admin, arguments: &Arguments) -> Result<(), Failed> {
     let topics = select(names(admin.list_topics().await?), arguments)?;
     ensure_found(DIALECT, &topics, arguments)?;
-    Ok(admin.delete_topics(&topics).await?)
+    admin.delete_topics(&topics).await?;
+    for topic in &topics {
+        admin.wait_until_gone(topic).await;
+    }
+    Ok(())
 }
 
 async fn describe(admin: &Admin, arguments: &Arguments, console: &mut Console) -> Result<(), Failed> {
