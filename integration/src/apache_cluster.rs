@@ -1,5 +1,6 @@
 //! The reference: Apache Kafka 3.9.1 brokers in ZooKeeper mode, as processes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -75,32 +76,46 @@ impl ApacheBroker {
     }
 }
 
-/// Brokers 1 to n on a ZooKeeper of their own.
+/// Brokers 1 to n on a ZooKeeper of their own, each with a port that it keeps over restarts.
 #[derive(Debug)]
 pub struct ApacheCluster {
     pub brokers: Vec<ApacheBroker>,
     pub zookeeper: ZooKeeper,
+    ports: BTreeMap<i32, u16>,
+    properties: Vec<(String, String)>,
     folder: TempDir,
 }
 
 impl ApacheCluster {
     pub fn start(count: i32, properties: &[(&str, &str)]) -> ApacheCluster {
-        let zookeeper = ZooKeeper::start();
-        let folder = TempDir::new().expect("a temporary folder can be made");
-        let brokers = (1..=count)
-            .map(|id| {
-                let data: PathBuf = folder.path().join(format!("data-{id}"));
-                ApacheBroker::start(
-                    id,
-                    free_port(),
-                    &zookeeper.connect_string(),
-                    &data,
-                    folder.path(),
-                    properties,
-                )
-            })
-            .collect();
-        ApacheCluster { brokers, zookeeper, folder }
+        let mut cluster = ApacheCluster {
+            brokers: Vec::new(),
+            zookeeper: ZooKeeper::start(),
+            ports: (1..=count).map(|id| (id, free_port())).collect(),
+            properties: properties.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            folder: TempDir::new().expect("a temporary folder can be made"),
+        };
+        for id in 1..=count {
+            cluster.start_broker(id);
+        }
+        cluster
+    }
+
+    /// Starts a broker that is down. Returns when it answers metadata requests.
+    pub fn start_broker(&mut self, id: i32) {
+        let port = *self.ports.get(&id).expect("the broker belongs to this cluster");
+        let properties: Vec<(&str, &str)> =
+            self.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let zookeeper = self.zookeeper.connect_string();
+        let broker =
+            ApacheBroker::start(id, port, &zookeeper, &self.data(id), self.folder.path(), &properties);
+        self.brokers.push(broker);
+        self.brokers.sort_by_key(|broker| broker.id);
+    }
+
+    /// `host:port` of a broker, up or down.
+    pub fn address(&self, id: i32) -> String {
+        format!("127.0.0.1:{}", self.ports.get(&id).expect("the broker belongs to this cluster"))
     }
 
     pub fn bootstrap(&self) -> String {

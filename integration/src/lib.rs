@@ -11,5 +11,6 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod python;
+pub mod transcript;
 pub mod wait;
 pub mod zookeeper;

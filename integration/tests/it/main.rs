@@ -9,5 +9,6 @@ mod log_interop;
 mod replicas;
 mod sessions;
 mod tidy;
+mod topics_tool;
 mod zk;
 mod znodes;
