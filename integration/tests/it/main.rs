@@ -9,6 +9,7 @@ mod log_interop;
 mod replicas;
 mod sessions;
 mod tidy;
+mod topics_interop;
 mod topics_tool;
 mod zk;
 mod znodes;
