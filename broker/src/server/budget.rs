@@ -1,8 +1,8 @@
 //! The bytes that frames of all connections may occupy together (`queued.max.request.bytes`).
 //!
-//! Bytes are charged as they arrive, not as they are announced, and given back when the last
-//! slice of the frame is dropped. If all is taken by frames that are themselves incomplete,
-//! nobody could go on; so one frame at a time may pass the budget until it is complete.
+//! Bytes beyond a frame's first are charged as they arrive, not as they are announced, and given
+//! back when the last slice of the frame is dropped. If all is taken by frames that are themselves
+//! incomplete, nobody could go on; so one frame at a time may pass the budget until it is complete.
 
 use std::sync::Arc;
 

@@ -15,7 +15,9 @@ use super::close::CloseReason;
 /// Read ahead per connection: takes a small request, length and all, in one system call.
 const READ_AHEAD: usize = 4 << 10;
 
-/// Memory reserved for a frame before its bytes arrive.
+/// Memory reserved for a frame before its bytes arrive. It is not charged to the budget: most
+/// requests are no larger, and neither the controller nor followers nor those who only ask may have
+/// to wait until large frames, which a few slow peers can hold up for long, are complete.
 const FIRST_RESERVE: usize = 16 << 10;
 
 /// A frame once begun must go on: its memory is not lent to a peer that is gone.
@@ -62,9 +64,11 @@ impl Incoming {
                 let target =
                     (frame.capacity() * 2).clamp(FIRST_RESERVE, announced.max(FIRST_RESERVE)).min(announced);
                 let more = target - frame.len();
-                timeout(limit, self.budget.take(&mut held, more))
-                    .await
-                    .map_err(|_| stalled(limit, frame.len(), announced))?;
+                if target > FIRST_RESERVE {
+                    timeout(limit, self.budget.take(&mut held, more))
+                        .await
+                        .map_err(|_| stalled(limit, frame.len(), announced))?;
+                }
                 frame.reserve_exact(more);
             }
             let room = (frame.capacity() - frame.len()).min(announced - frame.len());
@@ -116,4 +120,38 @@ fn check_api_size(key: ApiKey, announced: usize) -> Result<(), CloseReason> {
 
 fn stalled(waited: Duration, got: usize, announced: usize) -> CloseReason {
     CloseReason::Stalled { waited, got, announced }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn small_frames_pass_while_large_ones_hold_the_whole_budget() {
+        let budget = Budget::new(1);
+        let (mut all, mut overdraft) = (Held::default(), Held::default());
+        budget.take(&mut all, 1).await;
+        budget.take(&mut overdraft, 1).await;
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let mut peer = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+        let (read, _write) = listener.accept().await.expect("a peer").0.into_split();
+        let mut incoming = Incoming::new(read, budget.clone(), 1 << 20, None);
+
+        let small = [&[0, 18][..], &[7; FIRST_RESERVE - 2]].concat();
+        peer.write_u32(small.len() as u32).await.expect("open");
+        peer.write_all(&small).await.expect("open");
+        assert_eq!(incoming.frame().await.expect("whole"), small);
+
+        peer.write_u32(small.len() as u32 + 1).await.expect("open");
+        peer.write_all(&[0; 100]).await.expect("open");
+        let produce = [&[0, 0][..], &[7; FIRST_RESERVE - 101]].concat();
+        peer.write_all(&produce).await.expect("open");
+        incoming.ready().await.expect("open");
+        assert!(incoming.frame().now_or_never().is_none(), "a larger one waits");
+    }
 }
