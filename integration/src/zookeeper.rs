@@ -14,6 +14,11 @@ use crate::ports::free_port;
 use crate::process::Process;
 use crate::wait;
 
+/// Debian's jar names those it depends on itself, all but its logging. The folder as a whole would bring
+/// whatever bindings other packages have put there.
+const CLASS_PATH: &str =
+    "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-log4j12.jar:/usr/share/java/log4j-1.2.jar";
+
 /// One server on loopback with a folder of its own. Its port and data survive [`ZooKeeper::restart`].
 #[derive(Debug)]
 pub struct ZooKeeper {
@@ -71,7 +76,7 @@ impl ZooKeeper {
         command
             .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
             .arg(format!("-Dlog4j.configuration=file:{}", self.file("log4j.properties").display()))
-            .args(["-cp", "/usr/share/java/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain"])
+            .args(["-cp", CLASS_PATH, "org.apache.zookeeper.server.quorum.QuorumPeerMain"])
             .arg(self.file("zoo.cfg"));
         let mut process = Process::start(&mut command, &self.file("log"));
         wait::until("ZooKeeper answers", Duration::from_secs(60), || {
