@@ -312,14 +312,16 @@ impl LogDirs {
         if !is_new && !offline.is_empty() {
             return Err(CreateLogError::DirsOffline { partition: partition.clone(), offline });
         }
-        for dir in self.emptiest_first() {
+        while let Some(dir) = self.claim_emptiest(partition) {
             match self.create_in(&dir, partition, config.clone(), topic_id, jitter_seed, now_ms) {
                 Ok(log) => {
-                    self.state().homes.insert(partition.clone(), dir.path().to_path_buf());
                     tracing::info!(%partition, dir = %dir.path().display(), "created the log");
                     return Ok(log);
                 }
-                Err(error) => dir.fail(&error),
+                Err(error) => {
+                    self.state().homes.remove(partition);
+                    dir.fail(&error);
+                }
             }
         }
         Err(CreateLogError::NoneLeft { partition: partition.clone() })
@@ -354,17 +356,14 @@ impl LogDirs {
         Ok(())
     }
 
-    fn emptiest_first(&self) -> Vec<Arc<LogDir>> {
-        let state = self.state();
-        let mut dirs: Vec<(usize, Arc<LogDir>)> = self
-            .online_held()
-            .map(|held| {
-                let logs = state.homes.values().filter(|home| *home == held.dir.path()).count();
-                (logs, Arc::clone(&held.dir))
-            })
-            .collect();
-        dirs.sort_by_key(|(logs, _)| *logs);
-        dirs.into_iter().map(|(_, dir)| dir).collect()
+    /// The online directory with the fewest logs, which counts the partition from now on: logs are
+    /// made in parallel, and must not all find the same one emptiest.
+    fn claim_emptiest(&self, partition: &TopicPartition) -> Option<Arc<LogDir>> {
+        let mut state = self.state();
+        let logs = |held: &&Held| state.homes.values().filter(|home| *home == held.dir.path()).count();
+        let dir = Arc::clone(&self.online_held().min_by_key(logs)?.dir);
+        state.homes.insert(partition.clone(), dir.path().to_path_buf());
+        Some(dir)
     }
 
     /// Gives up a log: its directory is renamed at once and removed after the delay. `unique` is a random id.

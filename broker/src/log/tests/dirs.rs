@@ -248,3 +248,21 @@ fn a_deleted_log_goes_after_the_delay_and_leaves_no_trace_for_its_successor() {
     assert_eq!(dirs.tick(NOW + 1_000), 1);
     assert!(!broker.names("/a").contains(&doomed));
 }
+
+#[test]
+fn logs_made_at_the_same_time_are_spread_over_the_directories() {
+    let broker = Broker::with_dirs(&["/a", "/b"]);
+    let dirs = broker.start();
+    let together = std::sync::Barrier::new(8);
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let (dirs, together) = (&dirs, &together);
+            scope.spawn(move || {
+                together.wait();
+                create(dirs, n)
+            });
+        }
+    });
+    let partitions = |dir| broker.names(dir).iter().filter(|name| name.starts_with("t-")).count();
+    assert_eq!((partitions("/a"), partitions("/b")), (4, 4));
+}
