@@ -42,7 +42,7 @@ pub(crate) struct Cluster {
     state: watch::Sender<State>,
     controller: Runtime,
     /// What the controller answers before it does what it is asked for.
-    refusals: Arc<Mutex<VecDeque<Refusal>>>,
+    refusals: watch::Sender<VecDeque<Refusal>>,
     pub(crate) min_insync: usize,
     pub(crate) lag_max: Duration,
     pub(crate) log: LogConfig,
@@ -81,8 +81,8 @@ impl Cluster {
             watch::Sender::new(State { leader: -1, leader_epoch: -1, isr: ids.to_vec(), version: -1 });
         let listener = controller.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let ports = BTreeMap::from([(CONTROLLER, i32::from(listener.local_addr().unwrap().port()))]);
-        let refusals = Arc::new(Mutex::new(VecDeque::new()));
-        let known = (state.clone(), Arc::clone(&refusals));
+        let refusals = watch::Sender::new(VecDeque::new());
+        let known = (state.clone(), refusals.clone());
         controller.spawn(server::serve(listener, move |key, version, id, body| {
             let (state, refusals) = known.clone();
             async move {
@@ -192,11 +192,22 @@ impl Cluster {
 
     /// Lets the controller answer so before it goes on as it should.
     pub(crate) fn refuse(&self, refusals: &[Refusal]) {
-        self.refusals.lock().unwrap().extend(refusals);
+        self.refusals.send_modify(|queue| queue.extend(refusals));
     }
 
     pub(crate) fn refusals_left(&self) -> usize {
-        self.refusals.lock().unwrap().len()
+        self.refusals.borrow().len()
+    }
+
+    /// Waits until the controller has given every answer of [`Cluster::refuse`].
+    pub(crate) fn wait_until_refused(&self) {
+        let mut left = self.refusals.subscribe();
+        let given = self.controller.block_on(async {
+            tokio::time::timeout(Duration::from_secs(20), left.wait_for(VecDeque::is_empty)).await.map(drop)
+        });
+        given.unwrap_or_else(|_| {
+            panic!("the controller was not asked: {} refusals are left", self.refusals_left())
+        });
     }
 
     /// Sends a broker the present state.
@@ -382,10 +393,12 @@ fn runtime() -> Runtime {
 
 fn answer(
     state: &watch::Sender<State>,
-    refusals: &Mutex<VecDeque<Refusal>>,
+    refusals: &watch::Sender<VecDeque<Refusal>>,
     request: &AlterPartitionRequest,
 ) -> AlterPartitionResponse {
-    match refusals.lock().unwrap().pop_front() {
+    let mut refusal = None;
+    refusals.send_modify(|queue| refusal = queue.pop_front());
+    match refusal {
         None => of_partition(alter(state, request)),
         Some(Refusal::Whole(code)) => {
             AlterPartitionResponse { error_code: code.code(), ..AlterPartitionResponse::default() }
