@@ -7,7 +7,6 @@
 mod handover;
 mod parts;
 
-use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use client::ids::BrokerId;
 use client::zk::{Session, ZkConfig, ZkError};
 use client::znode::directories;
 use controller::{Controller, ControllerConfig, ControllerHandle, ControllerParts, vital};
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -62,9 +62,14 @@ pub enum BrokerError {
 }
 
 /// Runs a broker until `stop` completes, or until it cannot go on.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), BrokerError> {
+///
+/// Boxed, so that the whole of it is compiled with this crate and not again with each program.
+pub fn run(config: Config, stop: BoxFuture<'static, ()>) -> BoxFuture<'static, Result<(), BrokerError>> {
+    Box::pin(run_until(config, stop))
+}
+
+async fn run_until(config: Config, stop: BoxFuture<'static, ()>) -> Result<(), BrokerError> {
     let (mut broker, mut failures) = Broker::start(config).await?;
-    let stop = std::pin::pin!(stop);
     let lost = tokio::select! {
         () = stop => None,
         lost = last_dir(&mut failures, &broker.membership, broker.id) => Some(lost),

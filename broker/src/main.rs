@@ -84,7 +84,7 @@ fn run_broker(properties: &Path, overrides: &[String]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(broker_process::run(loaded.config, asked_to_stop())) {
+    match runtime.block_on(broker_process::run(loaded.config, Box::pin(asked_to_stop()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("the broker stops: {error}");
