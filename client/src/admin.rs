@@ -13,7 +13,7 @@ mod reassignments;
 mod settle;
 mod topics;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +66,8 @@ pub struct Admin {
 struct Links {
     open: BTreeMap<Arc<str>, Connection>,
     brokers: BTreeMap<BrokerId, Arc<str>>,
+    /// Those that could not be reached, or did not answer, the last time.
+    failed: BTreeSet<Arc<str>>,
     controller: Option<Arc<str>>,
 }
 
@@ -78,10 +80,8 @@ enum Target {
 
 /// Why one attempt brought no answer.
 enum Failure {
-    /// Nothing was sent: no broker could be reached, or none is known as the controller.
-    Unreached(Option<ConnectionError>),
-    /// The request was sent, and its answer is not known.
-    Unanswered(ConnectionError),
+    /// Another attempt may do better. `None`: no broker says that it is the controller.
+    Passing(Option<ConnectionError>),
     /// It would fail with every broker.
     Final(AdminError),
 }
@@ -102,18 +102,24 @@ impl Admin {
         let mut attempts = Attempts::begin(name, self.options.api_timeout);
         loop {
             let request = request(attempts.remaining());
-            let Ok(outcome) = timeout_at(attempts.deadline(), self.attempt(target, &request)).await else {
+            let Ok(reached) = timeout_at(attempts.deadline(), self.reach(target)).await else {
                 return Err(attempts.timed_out());
             };
-            match outcome {
-                Ok(response) if code(&response) == ErrorCode::NotController => {
-                    self.links().controller = None;
-                    attempts.refused();
+            let outcome = match reached {
+                Ok(connection) => {
+                    attempts.sending();
+                    match timeout_at(attempts.deadline(), self.exchange(&connection, &request)).await {
+                        Ok(outcome) => outcome,
+                        Err(_) => return Err(attempts.timed_out()),
+                    }
                 }
+                Err(failure) => Err(failure),
+            };
+            match outcome {
+                Ok(response) if code(&response) == ErrorCode::NotController => self.links().controller = None,
                 Ok(response) => return Ok(response),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Unreached(cause)) => attempts.unreached(cause),
-                Err(Failure::Unanswered(cause)) => attempts.unanswered(cause),
+                Err(Failure::Passing(cause)) => attempts.failed(cause),
             }
             if !attempts.pause().await {
                 return Err(attempts.timed_out());
@@ -121,12 +127,12 @@ impl Admin {
         }
     }
 
-    async fn attempt<R: Request>(&self, target: Target, request: &R) -> Result<R::Response, Failure> {
-        let connection = match target {
-            Target::AnyBroker => self.any_broker().await?,
-            Target::Controller => self.controller().await?,
-        };
-        self.exchange(&connection, request).await
+    /// A connection to who may answer.
+    async fn reach(&self, target: Target) -> Result<Connection, Failure> {
+        match target {
+            Target::AnyBroker => self.any_broker().await,
+            Target::Controller => self.controller().await,
+        }
     }
 
     async fn exchange<R: Request>(
@@ -135,38 +141,47 @@ impl Admin {
         request: &R,
     ) -> Result<R::Response, Failure> {
         let result = connection.send_negotiated(request).await;
-        result.map_err(|error| {
-            let mut links = self.links();
-            match error {
-                ConnectionError::NoCommonVersion { .. } | ConnectionError::Encode { .. } => {
-                    return Failure::Final(error.into());
-                }
-                _ => links.open.remove(connection.address()),
-            };
-            // Where the controller was may be where nothing is now.
-            links.controller = None;
-            Failure::Unanswered(error)
+        result.map_err(|error| match error {
+            ConnectionError::NoCommonVersion { .. } | ConnectionError::Encode { .. } => {
+                Failure::Final(error.into())
+            }
+            _ => {
+                self.give_up(connection.address());
+                Failure::Passing(Some(error))
+            }
         })
     }
 
-    /// An open connection, or one to the first broker that can be reached.
+    /// Forgets a connection. Its broker is tried again after the others.
+    fn give_up(&self, address: &str) {
+        let mut links = self.links();
+        links.open.remove(address);
+        links.failed.insert(address.into());
+        // Where the controller was may be where nothing is now.
+        links.controller = None;
+    }
+
+    /// An open connection, or one to the first broker that can be reached and says which versions it speaks.
     async fn any_broker(&self) -> Result<Connection, Failure> {
-        let (open, known) = {
+        let (open, known, failed) = {
             let links = self.links();
             let open = links.open.values().find(|connection| !connection.is_closed()).cloned();
-            (open, links.brokers.values().cloned().collect::<Vec<_>>())
+            (open, links.brokers.values().cloned().collect::<Vec<_>>(), links.failed.clone())
         };
         if let Some(open) = open {
             return Ok(open);
         }
+        let mut candidates: Vec<&Arc<str>> = self.bootstrap.addresses().iter().chain(&known).collect();
+        candidates.sort_by_key(|address| failed.contains(*address));
         let mut last = None;
-        for address in self.bootstrap.addresses().iter().chain(&known) {
-            match self.connect(address).await {
+        for address in candidates {
+            match self.connection(address).await {
                 Ok(connection) => return Ok(connection),
-                Err(error) => last = Some(error),
+                Err(Failure::Passing(error)) => last = error,
+                Err(failure) => return Err(failure),
             }
         }
-        Err(Failure::Unreached(last))
+        Err(Failure::Passing(last))
     }
 
     async fn controller(&self) -> Result<Connection, Failure> {
@@ -187,7 +202,7 @@ impl Admin {
         let connection = self.any_broker().await?;
         let response = self.exchange(&connection, &request).await?;
         self.learn(&response);
-        self.links().controller.clone().ok_or(Failure::Unreached(None))
+        self.links().controller.clone().ok_or(Failure::Passing(None))
     }
 
     /// Remembers where the brokers are, and which is the controller.
@@ -201,12 +216,32 @@ impl Admin {
         links.brokers = brokers;
     }
 
+    /// A connection to a broker that has said which versions it speaks.
+    async fn connection(&self, address: &Arc<str>) -> Result<Connection, Failure> {
+        let open = self.links().open.get(address).filter(|connection| !connection.is_closed()).cloned();
+        if let Some(open) = open {
+            return Ok(open);
+        }
+        match self.connect(address).await {
+            Ok(connection) => {
+                let mut links = self.links();
+                links.failed.remove(address);
+                links.open.insert(address.clone(), connection.clone());
+                Ok(connection)
+            }
+            Err(error) => {
+                self.give_up(address);
+                Err(Failure::Passing(Some(error)))
+            }
+        }
+    }
+
     async fn connect(&self, address: &Arc<str>) -> Result<Connection, ConnectionError> {
         let options =
             ConnectionOptions { request_timeout: self.options.request_timeout, ..Default::default() };
         let connection =
             Connection::connect(address.clone(), self.options.client_id.clone(), options).await?;
-        self.links().open.insert(address.clone(), connection.clone());
+        connection.negotiate().await?;
         Ok(connection)
     }
 

@@ -35,20 +35,14 @@ impl Attempts {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Nothing was sent.
-    pub(super) fn unreached(&mut self, cause: Option<ConnectionError>) {
+    /// The request is about to be sent.
+    pub(super) fn sending(&mut self) {
+        self.tries += 1;
+    }
+
+    /// No broker could be reached, or there was no answer.
+    pub(super) fn failed(&mut self, cause: Option<ConnectionError>) {
         self.last = cause.or(self.last.take());
-    }
-
-    /// Sent, but not answered.
-    pub(super) fn unanswered(&mut self, cause: ConnectionError) {
-        self.tries += 1;
-        self.last = Some(cause);
-    }
-
-    /// Sent, and answered by a broker that is not the one to ask.
-    pub(super) fn refused(&mut self) {
-        self.tries += 1;
     }
 
     /// Waits a little longer each time; `false` if the time is up before the pause is over.

@@ -48,14 +48,6 @@ impl Admin {
         }
     }
 
-    pub(super) async fn connection(&self, address: &Arc<str>) -> Result<Connection, Failure> {
-        let open = self.links().open.get(address).filter(|connection| !connection.is_closed()).cloned();
-        match open {
-            Some(open) => Ok(open),
-            None => self.connect(address).await.map_err(|error| Failure::Unreached(Some(error))),
-        }
-    }
-
     async fn ask(
         &self,
         connection: &Connection,

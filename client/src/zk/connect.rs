@@ -30,11 +30,22 @@ impl Session {
     /// Opens a new session, and creates the chroot first if it is missing.
     pub async fn connect(config: ZkConfig) -> Result<Session, ZkError> {
         let (hosts, chroot) = split_chroot(&config.connect)?;
-        let (hosts, chroot) = (hosts.to_owned(), chroot.to_owned());
         let deadline = Instant::now() + config.connection_timeout;
         if !chroot.is_empty() {
-            bare::create(&hosts, "", &[&chroot], config.session_timeout, deadline).await?;
+            bare::create(hosts, "", &[chroot], config.session_timeout, deadline).await?;
         }
+        Session::open(config, deadline).await
+    }
+
+    /// Opens a new session and writes nothing: below a chroot that is missing, every node is.
+    pub async fn connect_only(config: ZkConfig) -> Result<Session, ZkError> {
+        let deadline = Instant::now() + config.connection_timeout;
+        Session::open(config, deadline).await
+    }
+
+    async fn open(config: ZkConfig, deadline: Instant) -> Result<Session, ZkError> {
+        let (hosts, chroot) = split_chroot(&config.connect)?;
+        let (hosts, chroot) = (hosts.to_owned(), chroot.to_owned());
         let connect = format!("{hosts}{chroot}");
         let first = attach_new(&config, &hosts, &connect, deadline).await?;
         let shared = Arc::new(Shared::new(config, connect, hosts, chroot, first));

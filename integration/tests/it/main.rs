@@ -10,6 +10,7 @@ mod replicas;
 mod sessions;
 mod tidy;
 mod topics_interop;
+mod topics_ours;
 mod topics_tool;
 mod zk;
 mod znodes;

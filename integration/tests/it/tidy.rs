@@ -57,6 +57,13 @@ const KINDS: &[(&str, Kind)] = &[
     ("broker/src/partition/leader/", Kind::Pure),
     ("broker/src/partition/role.rs", Kind::Pure),
     ("broker/src/partition/status.rs", Kind::Pure),
+    ("broker/src/tools/hash_order.rs", Kind::Pure),
+    ("broker/src/tools/help.rs", Kind::Pure),
+    ("broker/src/tools/java_text.rs", Kind::Pure),
+    ("broker/src/tools/options.rs", Kind::Pure),
+    ("broker/src/tools/topic_filter.rs", Kind::Pure),
+    ("broker/src/tools/topics/description.rs", Kind::Pure),
+    ("broker/src/tools/topics/json.rs", Kind::Pure),
 ];
 
 /// Forbidden to every kind above, with the way out.

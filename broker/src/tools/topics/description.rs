@@ -154,3 +154,88 @@ pub(super) fn print(dialect: Dialect, report: &Report, topic: &Topic, console: &
 fn list(ids: &[BrokerId]) -> String {
     ids.iter().map(BrokerId::to_string).collect::<Vec<_>>().join(",")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(numbers: &[i32]) -> Vec<BrokerId> {
+        numbers.iter().copied().map(BrokerId).collect()
+    }
+
+    fn partition(number: i32, leader: Option<i32>, replicas: &[i32], isr: &[i32]) -> Partition {
+        let leader = leader.map(BrokerId);
+        Partition { number, leader, replicas: ids(replicas), isr: ids(isr), move_: None }
+    }
+
+    fn topic(partitions: Vec<Partition>) -> Topic {
+        Topic {
+            name: "t".into(),
+            id: None,
+            replication_factor: 2,
+            configs: Vec::new(),
+            min_isr: Some(2),
+            is_marked_for_deletion: false,
+            partitions,
+        }
+    }
+
+    fn report() -> Report {
+        Report {
+            is_under_replicated: false,
+            is_unavailable: false,
+            is_under_min_isr: false,
+            is_at_min_isr: false,
+            is_of_overrides: false,
+            live_brokers: ids(&[1, 2]).into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn reports_choose_partitions() {
+        let partitions = vec![
+            partition(0, Some(1), &[1, 2], &[1, 2]),
+            partition(1, Some(1), &[1, 2, 3], &[1, 2]),
+            partition(2, Some(1), &[1, 3], &[1]),
+            partition(3, None, &[3], &[3]),
+            // Led by a broker that has gone.
+            partition(4, Some(3), &[3], &[3]),
+        ];
+        let topic = topic(partitions);
+        let chosen = |report: Report| {
+            report.partitions(&topic).iter().map(|partition| partition.number).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(report()), [0, 1, 2, 3, 4]);
+        assert_eq!(chosen(Report { is_under_replicated: true, ..report() }), [1, 2]);
+        assert_eq!(chosen(Report { is_unavailable: true, ..report() }), [3, 4]);
+        assert_eq!(chosen(Report { is_under_min_isr: true, ..report() }), [2, 3, 4]);
+        assert_eq!(chosen(Report { is_at_min_isr: true, ..report() }), [0, 1]);
+        assert_eq!(chosen(Report { is_at_min_isr: true, is_unavailable: true, ..report() }), [0, 1, 3, 4]);
+        assert_eq!(chosen(Report { is_of_overrides: true, ..report() }), Vec::<i32>::new());
+        assert!(!Report { is_of_overrides: true, ..report() }.shows_topic(&topic));
+        assert!(!Report { is_unavailable: true, ..report() }.shows_topic(&topic));
+        assert!(report().shows_topic(&topic));
+    }
+
+    /// A reassignment from 1,2 to 1,3 (`TopicCommand.java`).
+    #[test]
+    fn replicas_being_added_do_not_count() {
+        let move_ = Move { adding: ids(&[3]), removing: ids(&[2]), replication_factor: 2 };
+        let moving = Partition { move_: Some(move_), ..partition(0, Some(1), &[3, 1, 2], &[1, 2]) };
+        assert_eq!(moving.replication_factor(), 2);
+        let over = Partition { replicas: ids(&[1, 4, 5]), ..moving.clone() };
+        assert_eq!(over.replication_factor(), 3);
+
+        let topic = topic(vec![moving]);
+        let lacking = Report { is_under_replicated: true, ..report() };
+        assert!(lacking.partitions(&topic).is_empty());
+        let mut console = Console::default();
+        print(Dialect::Brokers, &report(), &topic, &mut console);
+        assert_eq!(
+            console.written().0,
+            "Topic: t\tPartitionCount: 1\tReplicationFactor: 2\tConfigs: \n\
+             \tTopic: t\tPartition: 0\tLeader: 1\tReplicas: 3,1,2\tIsr: 1,2\tAdding Replicas: 3\
+             \tRemoving Replicas: 2\tElr: N/A\tLastKnownElr: N/A\n"
+        );
+    }
+}

@@ -28,8 +28,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(arguments: &Arguments, console: &mut Console) -> Result<(), Stop> {
     let connect = arguments.early_value("zookeeper")?.unwrap_or_default();
-    let session =
-        Session::connect(ZkConfig::new(connect).with_timeout(TIMEOUT)).await.map_err(unconnected)?;
+    let config = ZkConfig::new(connect).with_timeout(TIMEOUT);
+    let session = Session::connect_only(config).await.map_err(unconnected)?;
     let done = match arguments.action {
         Action::Create => create(&session, arguments, console).await,
         Action::List => list(&session, arguments, console).await,
@@ -92,6 +92,13 @@ async fn create(session: &Session, arguments: &Arguments, console: &mut Console)
     let request = TopicRequest::read(DIALECT, arguments, console)?;
     warn_of_collisions(&request.topic, console);
     console.show();
+    // A slip of the pen would found another cluster's tree.
+    if !session.chroot().is_empty() && session.exists("/").await?.is_none() {
+        let chroot = session.chroot();
+        return Err(Failed::new(format!(
+            "ZooKeeper has no node {chroot}, which --zookeeper names as the chroot"
+        )));
+    }
     let replicas = match request.replicas {
         Some(replicas) => replicas,
         None => place(session, arguments, &request).await?,
@@ -119,6 +126,10 @@ async fn create_placed(
 ) -> Result<(), TopicOrPlacement> {
     topics::check_new_topic(session, topic).await.map_err(TopicOrPlacement::Topic)?;
     placement::check_new(&replicas).map_err(TopicOrPlacement::Placement)?;
+    // Kafka's tool writes such a topic, and its controllers cannot go on then.
+    if let Some((&partition, _)) = replicas.iter().find(|(_, replicas)| replicas.is_empty()) {
+        return Err(TopicOrPlacement::Placement(PlacementError::EmptyReplicas { partition }));
+    }
     let new = NewTopic {
         name: topic.to_owned(),
         replicas,
