@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use client::ids::{Offset, TopicPartition, Uuid};
@@ -370,7 +371,12 @@ impl LogDirs {
     pub fn delete(&self, log: Log, unique: Uuid, now_ms: i64) -> Result<(), LogError> {
         let dir = Arc::clone(log.dir());
         let partition = log.partition().clone();
-        self.state().homes.remove(&partition);
+        {
+            // Under the lock, so that a checkpoint is written either before, and scrubbed by a successor, or without it.
+            let mut state = self.state();
+            state.homes.remove(&partition);
+            log.deleted.store(true, Ordering::Release);
+        }
         dir.check_online()?;
         let doomed = dir.path().join(names::deleted(&partition, unique));
         let path = log.path().to_path_buf();
@@ -416,8 +422,8 @@ impl LogDirs {
         let waiting: Vec<LogMarks> = state.waiting.values().map(Log::marks).collect();
         for held in self.online_held() {
             let here = waiting.iter().chain(taken).filter(|marks| Arc::ptr_eq(&marks.dir, &held.dir));
-            // A log deleted since its marks were taken is not to come back.
-            let here = here.filter(|marks| state.homes.contains_key(&marks.partition));
+            // A log deleted since its marks were taken is not to come back, nor to speak for its successor.
+            let here = here.filter(|marks| !marks.deleted.load(Ordering::Acquire));
             let offsets: BTreeMap<TopicPartition, Offset> =
                 here.filter_map(|marks| Some((marks.partition.clone(), offset_of(marks)?))).collect();
             let key = (held.dir.path().to_path_buf(), name);

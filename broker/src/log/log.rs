@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use client::ids::{LeaderEpoch, Offset, TopicPartition, Uuid};
 
@@ -42,6 +43,8 @@ pub struct Log {
     pub(super) epochs: EpochCache,
     pub(super) producers: Producers,
     pub(super) jitter_seed: u64,
+    /// Set when the log is deleted: marks that were taken before are of the past then.
+    pub(super) deleted: Arc<AtomicBool>,
 }
 
 /// No offset comes after it.
@@ -57,6 +60,8 @@ pub struct LogMarks {
     pub first_segment: Offset,
     pub high_watermark: Offset,
     pub recovery_point: Offset,
+    /// Whether the log was deleted since. Another of the same name has marks of its own.
+    pub(super) deleted: Arc<AtomicBool>,
 }
 
 impl Log {
@@ -193,6 +198,7 @@ impl Log {
             first_segment: self.first_base(),
             high_watermark: self.high_watermark,
             recovery_point: self.recovery_point,
+            deleted: Arc::clone(&self.deleted),
         }
     }
 

@@ -95,6 +95,7 @@ impl Log {
             truncations: 0,
             last_flush_ms: now_ms,
             jitter_seed,
+            deleted: Arc::default(),
         };
         log.recover(from, &names, now_ms)?;
         Ok(log)

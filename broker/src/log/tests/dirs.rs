@@ -131,6 +131,20 @@ fn checkpoints_cover_waiting_logs_too() {
 }
 
 #[test]
+fn marks_of_a_deleted_log_do_not_speak_for_its_successor() {
+    let broker = Broker::with_dirs(&["/a"]);
+    let dirs = broker.start();
+    let mut former = create(&dirs, 0);
+    fill(&mut former, 3);
+    former.set_high_watermark(Offset(3));
+    let taken = [former.marks()];
+    dirs.delete(former, Uuid([9; 16]), 0).unwrap();
+    let _successor = create(&dirs, 0);
+    dirs.checkpoint_high_watermarks(&taken);
+    assert_eq!(broker.text("/a/replication-offset-checkpoint"), "0\n0\n");
+}
+
+#[test]
 fn a_directory_with_a_log_missing_at_the_end_was_not_cleanly_stopped() {
     let broker = Broker::with_dirs(&["/a"]);
     let dirs = broker.start();
