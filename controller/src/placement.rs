@@ -116,7 +116,11 @@ pub fn check_new(assignment: &Replicas) -> Result<(), PlacementError> {
     if assignment.keys().zip(0..).any(|(&partition, expected)| partition != expected) {
         return Err(PlacementError::NotConsecutive);
     }
-    Ok(())
+    // Kafka lets such a topic through, and its controller trips over it; nobody could ever lead it.
+    match assignment.iter().find(|(_, replicas)| replicas.is_empty()) {
+        Some((&partition, _)) => Err(PlacementError::EmptyReplicas { partition }),
+        None => Ok(()),
+    }
 }
 
 /// Checks replicas given by hand for the partitions from `existing.len()` up to `total`, and
@@ -404,6 +408,7 @@ mod tests {
             "Duplicate replica assignment found: HashMap(0 -> ArrayBuffer(1, 1))"
         );
         assert_eq!(check_new(&Replicas::from([(1, ids(&[1]))])), Err(PlacementError::NotConsecutive));
+        assert_eq!(check_new(&replicas(&[&[], &[]])), Err(PlacementError::EmptyReplicas { partition: 0 }));
 
         let existing = replicas(&[&[1]]);
         let known = BTreeSet::from([BrokerId(1), BrokerId(2)]);

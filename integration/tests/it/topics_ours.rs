@@ -90,10 +90,38 @@ fn json_is_the_same_over_brokers_and_over_zookeeper() {
         );
     }
 
+    // As a reassignment leaves the node while it is under way.
+    let moving = br#"{"partitions":{"0":[3,1,2]},"adding_replicas":{"0":[3]},"removing_replicas":{"0":[2]},"version":3}"#;
+    let observer = Observer::connect(&cluster.zookeeper.connect_string());
+    observer
+        .with(async |session| session.create_recursive("/elsewhere/brokers/topics/m", moving).await)
+        .expect("the node can be written");
+    let elsewhere = format!("{}/elsewhere", cluster.zookeeper.connect_string());
+    let described = with(["--zookeeper", &elsewhere], &["--describe"]);
+    let (topic, partition) = (&described["topics"][0], &described["topics"][0]["partitions"][0]);
+    assert_eq!((&topic["topicId"], &topic["replicationFactor"]), (&Value::Null, &json!(2)));
+    assert_eq!((&partition["addingReplicas"], &partition["removingReplicas"]), (&json!([3]), &json!([2])));
+
     let nothing = ["--describe", "--topic", "c", "--output", "json"];
     let failed = run(topics(&over_brokers).args(nothing), &[], PATIENCE);
     let text = "Error while executing topic command : Topic 'Optional[c]' does not exist as expected\n";
     assert_eq!(said(&failed), (Some(1), String::new(), text.to_owned()));
+}
+
+/// Kafka's brokers and its tools take such a topic, and its controller cannot go on then.
+#[test]
+fn a_partition_without_replicas_is_refused() {
+    let cluster = Cluster::start(1, &[]);
+    let create = ["--create", "--topic", "t", "--replica-assignment", ":"];
+    for over in
+        [["--bootstrap-server", &cluster.bootstrap()], ["--zookeeper", &cluster.zookeeper.connect_string()]]
+    {
+        let refused = said(&run(topics(&over).args(create), &[], PATIENCE));
+        let text =
+            "Error while executing topic command : Cannot have replication factor of 0 for partition id 0.\n";
+        assert_eq!(refused, (Some(1), text.to_owned(), String::new()), "{over:?}");
+        assert_eq!(document(&[&over[..], &["--list"]].concat())["topics"], json!([]));
+    }
 }
 
 #[test]

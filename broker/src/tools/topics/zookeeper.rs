@@ -126,10 +126,6 @@ async fn create_placed(
 ) -> Result<(), TopicOrPlacement> {
     topics::check_new_topic(session, topic).await.map_err(TopicOrPlacement::Topic)?;
     placement::check_new(&replicas).map_err(TopicOrPlacement::Placement)?;
-    // Kafka's tool writes such a topic, and its controllers cannot go on then.
-    if let Some((&partition, _)) = replicas.iter().find(|(_, replicas)| replicas.is_empty()) {
-        return Err(TopicOrPlacement::Placement(PlacementError::EmptyReplicas { partition }));
-    }
     let new = NewTopic {
         name: topic.to_owned(),
         replicas,
@@ -184,7 +180,7 @@ async fn describe(session: &Session, arguments: &Arguments, console: &mut Consol
     let names = select(topics::names(session).await?, arguments)?;
     ensure_found(DIALECT, &names, arguments)?;
     let report = Report::new(arguments, view::live_brokers(session).await?);
-    let described = view::describe(session, &names).await?;
+    let described = view::describe(session, &names, arguments.is_json).await?;
     if arguments.is_json {
         let found: Vec<_> = described.into_iter().flatten().collect();
         json::print_descriptions(&report, &found, console);

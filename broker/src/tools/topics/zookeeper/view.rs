@@ -10,7 +10,7 @@ use client::znode::topic::{self, TopicAssignment};
 use client::znode::{admin, broker};
 
 use super::super::Failed;
-use super::super::description::{Partition, Topic};
+use super::super::description::{Move, Partition, Topic};
 use crate::tools::hash_order;
 
 /// The topics that are to go.
@@ -29,8 +29,13 @@ pub(super) async fn topic_ids(session: &Session, names: &[String]) -> Result<BTr
     Ok(found.filter_map(|(name, assignment)| Some((name, assignment?.topic_id?))).collect())
 }
 
-/// The topics in the order of their names; `None` where there is none any more.
-pub(super) async fn describe(session: &Session, names: &[String]) -> Result<Vec<Option<Topic>>, Failed> {
+/// The topics in the order of their names; `None` where there is none any more. Kafka's tool has no eye for
+/// reassignments: all replicas count for it.
+pub(super) async fn describe(
+    session: &Session,
+    names: &[String],
+    with_moves: bool,
+) -> Result<Vec<Option<Topic>>, Failed> {
     let assignments = assignments(session, names).await?;
     let marked = marked_for_deletion(session).await?;
     let config_paths: Vec<String> =
@@ -56,7 +61,19 @@ pub(super) async fn describe(session: &Session, names: &[String]) -> Result<Vec<
             let state = states.next().flatten().and_then(|node| PartitionState::decode(&node.data).ok());
             let leader = state.as_ref().map(|state| state.leader).filter(|&leader| leader != BrokerId::NONE);
             let isr = state.map(|state| state.isr).unwrap_or_default();
-            Partition { number, leader, replicas: assigned.replicas, isr, move_: None }
+            let is_moving = with_moves && assigned.is_being_reassigned();
+            let replication_factor = assigned.origin().len();
+            Partition {
+                number,
+                leader,
+                replicas: assigned.replicas,
+                isr,
+                move_: is_moving.then_some(Move {
+                    adding: assigned.adding,
+                    removing: assigned.removing,
+                    replication_factor,
+                }),
+            }
         });
         let partitions: Vec<Partition> = partitions.collect();
         let overrides = config.map(|node| config::decode(&node.data).unwrap_or_default()).unwrap_or_default();
@@ -65,7 +82,7 @@ pub(super) async fn describe(session: &Session, names: &[String]) -> Result<Vec<
         topics.push(Some(Topic {
             name: name.clone(),
             id: assignment.topic_id,
-            replication_factor: partitions.first().map_or(0, |partition| partition.replicas.len()),
+            replication_factor: partitions.first().map_or(0, Partition::replication_factor),
             configs,
             min_isr: None,
             is_marked_for_deletion: marked.contains(name),
