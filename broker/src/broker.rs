@@ -147,7 +147,7 @@ impl Broker {
             config: controller_config(&config, id),
             sessions: membership.sessions(),
             watches: zk,
-            remembered_topic_ids: remembered_topic_ids(&metadata),
+            remembered_topic_ids: remembered_topic_ids(&metadata, &replicas),
         });
         let admin = Admin::new(AdminParts {
             me: id,
@@ -262,10 +262,14 @@ fn controller_config(config: &Config, id: BrokerId) -> ControllerConfig {
     }
 }
 
-/// A tool of an older Kafka drops a topic's id when it rewrites the topic's znode; the brokers still know it.
-fn remembered_topic_ids(metadata: &Arc<MetadataCache>) -> controller::RememberedTopicIds {
-    let metadata = Arc::clone(metadata);
-    Arc::new(move |topic| metadata.snapshot().topic_id(topic))
+/// A tool of an older Kafka drops a topic's id when it rewrites the topic's znode; the brokers still know it, and if all
+/// of them were restarted since, the folders of its replicas do.
+fn remembered_topic_ids(
+    metadata: &Arc<MetadataCache>,
+    replicas: &Arc<Replicas>,
+) -> controller::RememberedTopicIds {
+    let (metadata, replicas) = (Arc::clone(metadata), Arc::clone(replicas));
+    Arc::new(move |topic| metadata.snapshot().topic_id(topic).or_else(|| replicas.topic_id(topic)))
 }
 
 fn serve(bound: Bound, context: Arc<Context>) -> Server {

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use client::ids::BrokerId;
+use client::ids::{BrokerId, Uuid};
 use controller::vital;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -152,6 +152,12 @@ impl Replicas {
     /// All partitions of this broker, in order.
     pub fn partitions(&self) -> Vec<Arc<Partition>> {
         self.hosted.all()
+    }
+
+    /// The id of a topic that has a replica here, by what is on disk.
+    pub fn topic_id(&self, topic: &str) -> Option<Uuid> {
+        let hosted = self.hosted.of_topic(topic).into_iter().map(|partition| partition.topic_id());
+        hosted.chain(self.dirs.waiting_topic_id(topic)).find(|id| !id.is_zero())
     }
 
     /// Takes a topic's changed configuration over.

@@ -293,6 +293,14 @@ impl LogDirs {
         self.state().waiting.remove(partition)
     }
 
+    /// The topic's id by what its logs that nobody took yet say (`partition.metadata`).
+    pub fn waiting_topic_id(&self, topic: &str) -> Option<Uuid> {
+        let state = self.state();
+        let from = TopicPartition::new(topic, 0);
+        let mut logs = state.waiting.range(from..).take_while(|(partition, _)| &*partition.topic == topic);
+        logs.find_map(|(_, log)| log.topic_id())
+    }
+
     /// Partitions whose loaded logs nobody took.
     pub fn waiting(&self) -> Vec<TopicPartition> {
         self.state().waiting.keys().cloned().collect()

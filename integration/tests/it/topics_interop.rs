@@ -205,6 +205,26 @@ fn an_id_dropped_by_an_old_tool_is_put_back() {
 }
 
 #[test]
+fn an_id_dropped_while_all_brokers_were_away_is_put_back() {
+    let mut cluster = Cluster::start(3, &[]);
+    let observer = Observer::connect(&cluster.zookeeper.connect_string());
+    let id = create(&cluster, "t");
+
+    for broker in cluster.ids() {
+        cluster.kill(broker);
+    }
+    let old_form = r#"{"version":1,"partitions":{"0":[1,2,3],"1":[2,3,1]}}"#;
+    observer
+        .with(async |session| session.set(&topic::path("t"), old_form, None).await)
+        .expect("the node can be written");
+    for broker in cluster.ids() {
+        cluster.start_broker(broker);
+    }
+    cluster.wait_until_serving();
+    assert_eq!(id_in_zookeeper(&observer, "t"), id);
+}
+
+#[test]
 fn an_id_dropped_between_two_controllers_is_put_back() {
     let mut cluster = Cluster::start(3, &[]);
     let observer = Observer::connect(&cluster.zookeeper.connect_string());

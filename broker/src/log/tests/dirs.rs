@@ -131,6 +131,20 @@ fn checkpoints_cover_waiting_logs_too() {
 }
 
 #[test]
+fn a_topics_id_is_found_in_logs_that_wait() {
+    let broker = Broker::with_dirs(&["/a"]);
+    let dirs = broker.start();
+    let mut log = create(&dirs, 1);
+    log.set_topic_id(Uuid([7; 16])).unwrap();
+    dirs.close(vec![log]);
+    drop(dirs);
+    let dirs = broker.start();
+    assert_eq!(dirs.waiting_topic_id("t"), Some(Uuid([7; 16])));
+    assert_eq!(dirs.waiting_topic_id("s"), None);
+    assert_eq!(dirs.waiting_topic_id("tt"), None);
+}
+
+#[test]
 fn marks_of_a_deleted_log_do_not_speak_for_its_successor() {
     let broker = Broker::with_dirs(&["/a"]);
     let dirs = broker.start();
