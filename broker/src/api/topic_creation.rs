@@ -215,7 +215,11 @@ mod tests {
             (topic(1, 2, &[], &[]), Ok("{0: [1, 2]} {}")),
             (topic(-1, -1, &[(1, &[9]), (0, &[1])], &[]), Ok("{0: [1], 1: [9]} {}")),
             (topic(-1, -1, &[(0, &[1]), (0, &[2])], &[]), Ok("{0: [2]} {}")),
-            (topic(-1, -1, &[(0, &[])], &[]), Ok("{0: []} {}")),
+            // Kafka takes this one, and its controller cannot go on then.
+            (
+                topic(-1, -1, &[(0, &[])], &[]),
+                Err((39, "Cannot have replication factor of 0 for partition id 0.")),
+            ),
             (topic(1, 1, &[], &[("a", Some("1")), ("a", Some("2"))]), Ok(r#"{0: [1]} {"a": "2"}"#)),
             (
                 topic(1, 1, &[], &[("x", None), ("ok", Some("")), ("y", None)]),
