@@ -1,6 +1,7 @@
-//! What an operator asks of a cluster: topics, their configuration, their reassignments.
+//! What an operator asks of a cluster: topics, their configuration, their reassignments; consumer groups and
+//! their offsets.
 //!
-//! A call goes to any broker or to the controller, whichever may answer it, and is repeated until it is
+//! A call goes to any broker, to the controller or to a group's coordinator, whichever may answer it, and is repeated until it is
 //! answered or its time is up: a broker that cannot be reached is passed over for the next one, and one
 //! that is no longer the controller makes the admin look for the controller again. As in Kafka's own
 //! admin client, a call whose connection broke is sent again although it may have been carried out.
@@ -9,6 +10,8 @@ mod attempts;
 mod bootstrap;
 mod configs;
 mod error;
+mod groups;
+mod log_offsets;
 mod reassignments;
 mod settle;
 mod topics;
@@ -27,6 +30,8 @@ use attempts::Attempts;
 pub use bootstrap::{Bootstrap, BootstrapError};
 pub use configs::ConfigEntry;
 pub use error::AdminError;
+pub use groups::{Coordinator, GroupDescription, GroupListing, GroupMember, GroupOffset, PerGroup};
+pub use log_offsets::OffsetAt;
 pub use reassignments::Reassignment;
 pub use topics::{
     DescribedTopics, NewPartitions, NewTopic, PartitionDescription, Placement, TopicDescription, TopicListing,

@@ -35,6 +35,11 @@ impl Attempts {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// What is being done from now on, for the error if time runs out.
+    pub(super) fn doing(&mut self, call: &'static str) {
+        self.call = call;
+    }
+
     /// The request is about to be sent.
     pub(super) fn sending(&mut self) {
         self.tries += 1;
