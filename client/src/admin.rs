@@ -7,7 +7,6 @@
 //! admin client, a call whose connection broke is sent again although it may have been carried out.
 
 mod attempts;
-mod bootstrap;
 mod configs;
 mod error;
 mod groups;
@@ -22,12 +21,13 @@ use std::time::Duration;
 
 use tokio::time::timeout_at;
 
+use crate::cluster::host_and_port;
+pub use crate::cluster::{Bootstrap, BootstrapError};
 use crate::connection::{Connection, ConnectionError, ConnectionOptions};
 use crate::ids::BrokerId;
 use crate::wire::messages::{MetadataRequest, MetadataResponse};
 use crate::wire::{ErrorCode, Request, Str};
 use attempts::Attempts;
-pub use bootstrap::{Bootstrap, BootstrapError};
 pub use configs::ConfigEntry;
 pub use error::AdminError;
 pub use groups::{Coordinator, GroupDescription, GroupListing, GroupMember, GroupOffset, PerGroup};
@@ -214,7 +214,7 @@ impl Admin {
     fn learn(&self, metadata: &MetadataResponse) {
         let brokers = metadata.brokers.iter();
         let brokers: BTreeMap<BrokerId, Arc<str>> = brokers
-            .map(|broker| (BrokerId(broker.node_id), bootstrap::join(&broker.host, broker.port).into()))
+            .map(|broker| (BrokerId(broker.node_id), host_and_port(&broker.host, broker.port).into()))
             .collect();
         let mut links = self.links();
         links.controller = brokers.get(&BrokerId(metadata.controller_id)).cloned();

@@ -5,6 +5,7 @@
 #![deny(clippy::indexing_slicing)]
 
 pub mod admin;
+pub mod cluster;
 pub mod connection;
 pub mod ids;
 pub mod record;

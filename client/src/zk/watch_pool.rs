@@ -70,6 +70,50 @@ impl WatchPool {
         }
     }
 
+    /// Many nodes in the order of the paths, `None` where there is no node, without watches. Each is read
+    /// through the session that read it last, so that what woke its holder is seen.
+    pub async fn get_many(&self, paths: &[String]) -> Result<Vec<Option<Node>>, ZkError> {
+        let mut nodes: Vec<Option<Node>> = vec![None; paths.len()];
+        let mut unread: Vec<usize> = (0..paths.len()).collect();
+        while !unread.is_empty() {
+            let mut by_member: BTreeMap<u64, (Session, Vec<usize>, Vec<String>)> = BTreeMap::new();
+            for index in unread.drain(..) {
+                let Some(path) = paths.get(index) else { continue };
+                let (member, session) = self.session_for(path).await?;
+                let (_, indexes, paths) =
+                    by_member.entry(member).or_insert_with(|| (session, Vec::new(), Vec::new()));
+                indexes.push(index);
+                paths.push(path.clone());
+            }
+            let reads = by_member.into_iter().map(|(member, (session, indexes, paths))| async move {
+                let read = session.get_many(&paths).await;
+                (indexes, self.usable(member, read).await)
+            });
+            for (indexes, read) in futures::future::join_all(reads).await {
+                let Some(read) = read.transpose()? else {
+                    unread.extend(indexes);
+                    continue;
+                };
+                for (index, node) in indexes.into_iter().zip(read) {
+                    if let Some(place) = nodes.get_mut(index) {
+                        *place = node;
+                    }
+                }
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// See [`Session::children`].
+    pub async fn children(&self, path: &str) -> Result<Vec<String>, ZkError> {
+        loop {
+            let (member, session) = self.session_for(path).await?;
+            if let Some(done) = self.usable(member, session.children(path).await).await {
+                return done;
+            }
+        }
+    }
+
     /// The session that read the path last, or one with room, or a new one.
     async fn session_for(&self, path: &str) -> Result<(u64, Session), ZkError> {
         if path.len() + self.config.connect.len() > LARGEST_WATCHED {

@@ -3,6 +3,7 @@
 mod admin;
 mod clients;
 mod controller;
+mod discovery;
 mod dynamic_config;
 mod kill;
 mod log_interop;

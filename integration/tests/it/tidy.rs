@@ -25,6 +25,7 @@ enum Kind {
 }
 
 const KINDS: &[(&str, Kind)] = &[
+    ("client/src/cluster/backoff.rs", Kind::Pure),
     ("client/src/ids.rs", Kind::Pure),
     ("client/src/wire/", Kind::Pure),
     // Names a part of an open file, to be sent from there.

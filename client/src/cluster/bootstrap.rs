@@ -38,7 +38,7 @@ impl Bootstrap {
         }
     }
 
-    pub(super) fn addresses(&self) -> &[Arc<str>] {
+    pub(crate) fn addresses(&self) -> &[Arc<str>] {
         &self.addresses
     }
 }
@@ -63,7 +63,7 @@ fn parse_url(url: &str) -> Result<String, BootstrapError> {
         return Err(invalid());
     }
     let port: u16 = port.parse().map_err(|_| BootstrapError::InvalidPort { url: url.to_owned() })?;
-    Ok(join(host, i32::from(port)))
+    Ok(host_and_port(host, i32::from(port)))
 }
 
 fn is_scheme_char(c: char) -> bool {
@@ -71,7 +71,7 @@ fn is_scheme_char(c: char) -> bool {
 }
 
 /// `host:port`, with brackets around an address of IPv6.
-pub(super) fn join(host: &str, port: i32) -> String {
+pub(crate) fn host_and_port(host: &str, port: i32) -> String {
     match host.parse::<IpAddr>() {
         Ok(IpAddr::V6(_)) => format!("[{host}]:{port}"),
         _ if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]:{port}"),
