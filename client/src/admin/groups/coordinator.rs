@@ -7,7 +7,8 @@ use tokio::time::timeout_at;
 
 use super::{PerGroup, refusal};
 use crate::admin::attempts::Attempts;
-use crate::admin::{Admin, AdminError, Failure, bootstrap};
+use crate::admin::{Admin, AdminError, Failure};
+use crate::cluster::host_and_port;
 use crate::connection::Connection;
 use crate::ids::BrokerId;
 use crate::wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
@@ -30,7 +31,7 @@ pub struct Coordinator {
 
 impl Coordinator {
     fn address(&self) -> Arc<str> {
-        bootstrap::join(&self.host, self.port).into()
+        host_and_port(&self.host, self.port).into()
     }
 }
 
