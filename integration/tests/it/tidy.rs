@@ -49,6 +49,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("broker/src/control_fence.rs", Kind::Pure),
     ("broker/src/fetch_session.rs", Kind::Pure),
     ("broker/src/fetch_session/", Kind::Pure),
+    ("broker/src/group/", Kind::Pure),
+    ("broker/src/java_string.rs", Kind::Pure),
     ("broker/src/log/", Kind::Sync),
     ("broker/src/log/disk/", Kind::Files),
     ("broker/src/metadata/", Kind::Pure),
