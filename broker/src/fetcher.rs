@@ -10,7 +10,6 @@ mod answer;
 mod backoff;
 mod following;
 mod request;
-mod session;
 mod task;
 
 use std::collections::BTreeMap;

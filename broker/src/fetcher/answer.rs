@@ -9,13 +9,13 @@ use client::wire::messages::fetch_response::PartitionData;
 use client::wire::{ErrorCode, Records};
 
 use super::request::{LIST_OFFSETS, list_offset};
-use super::session::Ask;
 use super::task::Task;
 use crate::clock::Now;
 use crate::log::LogError;
 use crate::partition::epochs::EpochEnd;
 use crate::partition::follower::LeaderOffsets;
 use crate::partition::{FollowError, Followed, Partition, PartitionError};
+use client::fetch_session::Ask;
 
 /// What becomes of a partition after its answer.
 enum Outcome {

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use super::Naming;
 use super::backoff::backoff;
-use super::session::Ask;
 use crate::partition::Partition;
+use client::fetch_session::Ask;
 
 /// Changed by the controller's requests, read by the task.
 #[derive(Debug, Default)]

@@ -13,9 +13,9 @@ use super::Common;
 use super::backoff::backoff;
 use super::following::{Following, Wanted};
 use super::request;
-use super::session::FetchSession;
 use crate::cluster_view::Endpoint;
 use crate::peer;
+use client::fetch_session::{FetchSession, NextFetch};
 
 /// Fetches from one broker until its handle is dropped.
 #[derive(Debug)]
@@ -81,10 +81,7 @@ impl Task {
         }
     }
 
-    async fn fetch(
-        &mut self,
-        next: &super::session::NextFetch,
-    ) -> Result<(Connection, FetchResponse), RoundError> {
+    async fn fetch(&mut self, next: &NextFetch) -> Result<(Connection, FetchResponse), RoundError> {
         let connection = self.connected().await?;
         let Common { me, fence, config, .. } = &*self.common;
         let (request, version) = request::fetch(next, *me, fence.registration(), config);

@@ -1,38 +1,96 @@
-//! The fetcher's side of an incremental fetch session (KIP-227): what the next request has to
-//! list so that the leader's copy of the session is what we want.
+//! The fetching side of an incremental fetch session (KIP-227): what the next request has to
+//! list so that the leader's copy of the session is what we want. For followers and consumers alike.
 //!
 //! Pure. The leader remembers what was asked; a request lists only what differs from that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use client::ids::{LeaderEpoch, Offset, TopicPartition, Uuid};
+use crate::ids::{LeaderEpoch, Offset, TopicPartition, Uuid};
+use crate::wire::Str;
+use crate::wire::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 
 /// What is asked of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ask {
-    pub(super) topic_id: Uuid,
-    pub(super) leader_epoch: LeaderEpoch,
-    pub(super) offset: Offset,
-    pub(super) last_fetched_epoch: LeaderEpoch,
-    pub(super) log_start: Offset,
-    pub(super) max_bytes: i32,
+pub struct Ask {
+    /// [`Uuid::ZERO`]: the topic is asked for by name.
+    pub topic_id: Uuid,
+    /// The epoch that the leader is believed to be in.
+    pub leader_epoch: LeaderEpoch,
+    pub offset: Offset,
+    /// [`LeaderEpoch::NONE`]: the leader does not compare.
+    pub last_fetched_epoch: LeaderEpoch,
+    /// Of a follower's own log; −1 from consumers.
+    pub log_start: Offset,
+    pub max_bytes: i32,
 }
 
 /// The session part of the next request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NextFetch {
-    pub(super) session_id: i32,
-    pub(super) session_epoch: i32,
-    pub(super) listed: Vec<(TopicPartition, Ask)>,
-    pub(super) forgotten: Vec<(TopicPartition, Uuid)>,
+pub struct NextFetch {
+    pub session_id: i32,
+    pub session_epoch: i32,
+    pub listed: Vec<(TopicPartition, Ask)>,
+    pub forgotten: Vec<(TopicPartition, Uuid)>,
     /// False if a partition has no topic id: then all are named, at a version before 13.
-    pub(super) by_topic_id: bool,
+    pub by_topic_id: bool,
+}
+
+impl NextFetch {
+    /// What [`listed`](NextFetch::listed) is in a request.
+    pub fn topics(&self) -> Vec<FetchTopic> {
+        let mut topics: Vec<FetchTopic> = Vec::new();
+        let mut current: Option<(&Arc<str>, Uuid)> = None;
+        for (id, ask) in &self.listed {
+            if current != Some((&id.topic, ask.topic_id)) {
+                current = Some((&id.topic, ask.topic_id));
+                let (topic, topic_id) = self.named(&id.topic, ask.topic_id);
+                topics.push(FetchTopic { topic, topic_id, partitions: Vec::new() });
+            }
+            if let Some(topic) = topics.last_mut() {
+                topic.partitions.push(FetchPartition {
+                    partition: id.partition,
+                    current_leader_epoch: ask.leader_epoch.0,
+                    fetch_offset: ask.offset.0,
+                    last_fetched_epoch: ask.last_fetched_epoch.0,
+                    log_start_offset: ask.log_start.0,
+                    partition_max_bytes: ask.max_bytes,
+                    ..FetchPartition::default()
+                });
+            }
+        }
+        topics
+    }
+
+    /// What [`forgotten`](NextFetch::forgotten) is in a request.
+    pub fn forgotten_topics(&self) -> Vec<ForgottenTopic> {
+        let mut topics: Vec<ForgottenTopic> = Vec::new();
+        let mut current: Option<(&Arc<str>, Uuid)> = None;
+        for (id, topic_id) in &self.forgotten {
+            if current != Some((&id.topic, *topic_id)) {
+                current = Some((&id.topic, *topic_id));
+                let (topic, topic_id) = self.named(&id.topic, *topic_id);
+                topics.push(ForgottenTopic { topic, topic_id, partitions: Vec::new() });
+            }
+            if let Some(topic) = topics.last_mut() {
+                topic.partitions.push(id.partition);
+            }
+        }
+        topics
+    }
+
+    /// A topic as the request's version names it.
+    fn named(&self, topic: &Arc<str>, topic_id: Uuid) -> (Str, Uuid) {
+        match self.by_topic_id {
+            true => (Str::new(), topic_id),
+            false => (Str::from(&**topic), Uuid::ZERO),
+        }
+    }
 }
 
 /// One session with one leader.
 #[derive(Debug, Default)]
-pub(super) struct FetchSession {
+pub struct FetchSession {
     /// 0: the leader holds no session for us.
     id: i32,
     /// 0: the next request is full, closes the session named by `id` and asks for a new one.
@@ -45,7 +103,7 @@ pub(super) struct FetchSession {
 
 impl FetchSession {
     /// Says what to send so that the leader reads exactly `wanted`.
-    pub(super) fn next(&mut self, wanted: BTreeMap<TopicPartition, Ask>) -> NextFetch {
+    pub fn next(&mut self, wanted: BTreeMap<TopicPartition, Ask>) -> NextFetch {
         let by_topic_id = wanted.values().all(|ask| !ask.topic_id.is_zero());
         if by_topic_id != self.by_topic_id {
             self.epoch = 0;
@@ -62,17 +120,17 @@ impl FetchSession {
     }
 
     /// What the leader read by, for the partitions it may answer about.
-    pub(super) fn asked(&self, partition: &TopicPartition) -> Option<&Ask> {
+    pub fn asked(&self, partition: &TopicPartition) -> Option<&Ask> {
         self.asked.get(partition)
     }
 
     /// The topic that an id in an answer means.
-    pub(super) fn topic(&self, topic_id: Uuid) -> Option<&Arc<str>> {
+    pub fn topic(&self, topic_id: Uuid) -> Option<&Arc<str>> {
         self.topics.get(&topic_id)
     }
 
     /// The leader answered, with this session id (0: it keeps none, ask in full again).
-    pub(super) fn answered(&mut self, session_id: i32) {
+    pub fn answered(&mut self, session_id: i32) {
         self.epoch = match self.epoch {
             _ if session_id == 0 => 0,
             i32::MAX => 1,
@@ -82,13 +140,13 @@ impl FetchSession {
     }
 
     /// The leader does not know the session, so there is nothing to close.
-    pub(super) fn lost(&mut self) {
+    pub fn lost(&mut self) {
         self.id = 0;
         self.epoch = 0;
     }
 
     /// Nobody knows what the leader's copy is like: close it and begin anew.
-    pub(super) fn doubtful(&mut self) {
+    pub fn doubtful(&mut self) {
         self.epoch = 0;
     }
 
