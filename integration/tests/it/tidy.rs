@@ -26,6 +26,11 @@ enum Kind {
 
 const KINDS: &[(&str, Kind)] = &[
     ("client/src/cluster/backoff.rs", Kind::Pure),
+    ("client/src/consumer/chunk.rs", Kind::Pure),
+    ("client/src/consumer/fetcher/answer.rs", Kind::Pure),
+    ("client/src/consumer/fetcher/partitions.rs", Kind::Pure),
+    ("client/src/consumer/fetcher/request.rs", Kind::Pure),
+    ("client/src/fetch_session.rs", Kind::Pure),
     ("client/src/ids.rs", Kind::Pure),
     ("client/src/wire/", Kind::Pure),
     // Names a part of an open file, to be sent from there.

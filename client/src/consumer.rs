@@ -1,0 +1,16 @@
+//! Reading records: whole partitions, and as a member of a group.
+//!
+//! Whatever reads is built on the [`Fetcher`], which follows the leaders of the partitions it is given and
+//! keeps a bounded amount of records at hand.
+
+#![deny(clippy::indexing_slicing)]
+
+mod chunk;
+mod fetcher;
+mod offsets;
+mod record;
+
+pub use chunk::CorruptRecords;
+pub use fetcher::{FetchOptions, Fetched, Fetcher, Records};
+pub use offsets::{ListOffsetsError, ListedOffset, OffsetSpec, list_offsets};
+pub use record::{ConsumerRecord, Isolation, Position, RecordHeader};
