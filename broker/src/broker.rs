@@ -32,6 +32,7 @@ use crate::fetch_session::FetchSessions;
 use crate::log::{LogDirs, LogDirsError};
 use crate::membership::{JoinError, Membership};
 use crate::metadata::MetadataCache;
+use crate::producer_ids::{BlockFetcher, ProducerIds};
 use crate::replicas::{DirFailure, Replicas, ReplicasParts};
 use crate::server::{BindError, Bound, Server};
 
@@ -158,15 +159,24 @@ impl Broker {
             fence: Arc::clone(&fence),
             sessions: membership.sessions(),
         });
+        let producer_ids = Arc::new(ProducerIds::default());
         let context = Arc::new(Context {
             config: Arc::clone(&config),
             metadata: Arc::clone(&metadata),
             replicas: Arc::clone(&replicas),
             admin,
             fetch_sessions: FetchSessions::new(config.network.fetch_sessions_max),
+            producer_ids: Arc::clone(&producer_ids),
         });
         let server = serve(bound, context);
+        let blocks = BlockFetcher {
+            me: id,
+            fence: Arc::clone(&fence),
+            view: view.clone(),
+            timeout: config.controller.socket_timeout,
+        };
         let tasks = vec![
+            blocks.spawn(producer_ids),
             vital::spawn("follow config", follow_config(Arc::clone(&dynamic), membership.sessions(), id)),
             vital::spawn(
                 "obey config",

@@ -45,6 +45,8 @@ pub struct Config {
     pub controller: ControllerConfig,
     pub log: LogDirsConfig,
     pub shutdown: ShutdownConfig,
+    /// The longest timeout a transactional producer may ask for.
+    pub transaction_timeout_max_ms: i32,
     /// The texts this was made of.
     pub layers: Layers,
 }

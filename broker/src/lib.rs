@@ -20,6 +20,7 @@ pub mod membership;
 pub mod metadata;
 pub mod partition;
 mod peer;
+pub mod producer_ids;
 pub mod replicas;
 pub mod server;
 pub mod tools;

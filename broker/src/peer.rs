@@ -3,12 +3,22 @@
 use std::time::Duration;
 
 use client::connection::{Connection, ConnectionError, ConnectionOptions};
+use client::wire;
 
-use crate::cluster_view::Endpoint;
+use crate::cluster_view::{ClusterView, Endpoint};
 
 /// A broker that does not take a connection within this time is not there
 /// (`socket.connection.setup.timeout.ms`).
 const SETUP_MAX: Duration = Duration::from_secs(10);
+
+/// Why there is no answer of the controller.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    #[error("no controller is known")]
+    NoController,
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+}
 
 /// Connects; `timeout` bounds each answer, and the connecting too if it is short.
 pub(crate) async fn connect(
@@ -22,4 +32,25 @@ pub(crate) async fn connect(
         ..ConnectionOptions::default()
     };
     Connection::connect(endpoint.to_string(), client_id, options).await
+}
+
+/// Asks the controller, as far as it is known, one thing by a connection of its own. Gives up when
+/// another one becomes controller, whose predecessor may never answer.
+pub(crate) async fn ask_controller<R: wire::Request>(
+    view: &ClusterView,
+    client_id: &str,
+    timeout: Duration,
+    request: &R,
+    version: i16,
+) -> Result<R::Response, AskError> {
+    let (id, endpoint) = view.controller().ok_or(AskError::NoController)?;
+    let mut view = view.clone();
+    let asking = async {
+        let connection = connect(&endpoint, client_id, timeout).await?;
+        Ok(connection.send(request, version).await?)
+    };
+    tokio::select! {
+        answer = asking => answer,
+        () = view.controller_is_not(id) => Err(AskError::NoController),
+    }
 }

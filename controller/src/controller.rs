@@ -329,6 +329,9 @@ impl Controller {
     async fn answer(&mut self, term: &mut Term<Outside>, call: Call) -> Result<(), Trouble> {
         // A caller that went away needs no answer, so failed sends are no matter.
         match call {
+            Call::AllocateProducerIds(request, reply) => {
+                reply.send(term.allocate_producer_ids(&request).await?).ok();
+            }
             Call::AlterPartition(request, version, reply) => {
                 reply.send(term.alter_partition(&request, version).await?).ok();
             }

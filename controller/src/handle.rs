@@ -5,14 +5,15 @@ use std::sync::Arc;
 use client::ids::ControllerEpoch;
 use client::wire::ErrorCode;
 use client::wire::messages::{
-    AlterPartitionRequest, AlterPartitionResponse, ControlledShutdownRequest, ControlledShutdownResponse,
-    ElectLeadersRequest, ElectLeadersResponse,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest, AlterPartitionResponse,
+    ControlledShutdownRequest, ControlledShutdownResponse, ElectLeadersRequest, ElectLeadersResponse,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What is asked of a controller, with the way back for the answer.
 #[derive(Debug)]
 pub(crate) enum Call {
+    AllocateProducerIds(AllocateProducerIdsRequest, oneshot::Sender<AllocateProducerIdsResponse>),
     AlterPartition(AlterPartitionRequest, i16, oneshot::Sender<AlterPartitionResponse>),
     ControlledShutdown(ControlledShutdownRequest, oneshot::Sender<ControlledShutdownResponse>),
     ElectLeaders(ElectLeadersRequest, oneshot::Sender<ElectLeadersResponse>),
@@ -27,6 +28,7 @@ impl Call {
     pub(crate) fn refuse(self) {
         // A caller that went away needs no answer, so failed sends are no matter.
         match self {
+            Call::AllocateProducerIds(_, reply) => drop(reply.send(allocate_producer_ids_refused())),
             Call::AlterPartition(_, _, reply) => drop(reply.send(alter_partition_refused())),
             Call::ControlledShutdown(_, reply) => drop(reply.send(controlled_shutdown_refused())),
             Call::ElectLeaders(request, reply) => drop(reply.send(elect_leaders_refused(&request))),
@@ -79,6 +81,15 @@ impl ControllerHandle {
         self.active.clone()
     }
 
+    /// A broker asks for a block of producer ids.
+    pub async fn allocate_producer_ids(
+        &self,
+        request: AllocateProducerIdsRequest,
+    ) -> AllocateProducerIdsResponse {
+        let answer = self.call(|reply| Call::AllocateProducerIds(request, reply)).await;
+        answer.unwrap_or_else(allocate_producer_ids_refused)
+    }
+
     /// A leader asks to change the ISR of partitions it leads.
     pub async fn alter_partition(
         &self,
@@ -128,6 +139,13 @@ impl ControllerHandle {
         let (reply, answer) = oneshot::channel();
         self.calls.send(call(reply)).ok()?;
         answer.await.ok()
+    }
+}
+
+fn allocate_producer_ids_refused() -> AllocateProducerIdsResponse {
+    AllocateProducerIdsResponse {
+        error_code: ErrorCode::NotController.code(),
+        ..AllocateProducerIdsResponse::default()
     }
 }
 

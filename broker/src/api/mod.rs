@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 pub(crate) mod admin_testing;
+mod allocate_producer_ids;
 mod alter_partition;
 mod api_versions;
 mod authorized;
@@ -20,6 +21,7 @@ mod describe_configs;
 mod failure;
 mod fetch;
 mod find_coordinator;
+mod init_producer_id;
 mod leader_and_isr;
 mod list_offsets;
 mod lookup;
@@ -42,6 +44,7 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::fetch_session::FetchSessions;
 use crate::metadata::MetadataCache;
+use crate::producer_ids::ProducerIds;
 use crate::replicas::Replicas;
 
 /// One request, its body not yet decoded.
@@ -77,6 +80,7 @@ pub struct Context {
     pub replicas: Arc<Replicas>,
     pub admin: Admin,
     pub fetch_sessions: FetchSessions,
+    pub producer_ids: Arc<ProducerIds>,
 }
 
 /// Answers a request.
@@ -151,6 +155,10 @@ async fn serve(context: &Arc<Context>, request: &mut Request) -> Result<Reply, R
             let body = request.decode()?;
             Ok(request.respond(&delete_records::answer(context, &body).await))
         }
+        ApiKey::InitProducerId => {
+            let body = request.decode()?;
+            Ok(request.respond(&init_producer_id::answer(context, &body).await))
+        }
         ApiKey::OffsetForLeaderEpoch => {
             let body = request.decode()?;
             Ok(request.respond(&offset_for_leader_epoch::answer(context, &body)))
@@ -170,6 +178,10 @@ async fn serve(context: &Arc<Context>, request: &mut Request) -> Result<Reply, R
         ApiKey::DescribeCluster => {
             let body = request.decode()?;
             Ok(request.respond(&describe_cluster::answer(&context.admin, &request.listener, &body)))
+        }
+        ApiKey::AllocateProducerIds => {
+            let body = request.decode()?;
+            Ok(request.respond(&allocate_producer_ids::answer(context, body).await))
         }
         key => Err(Reply::Close { why: format!("{key} is not served") }),
     }

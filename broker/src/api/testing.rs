@@ -25,6 +25,7 @@ use crate::fetch_session::FetchSessions;
 use crate::log::{Disk, LogConfig, LogDirs, LogDirsOptions};
 use crate::metadata::MetadataCache;
 use crate::partition::TopicConfig;
+use crate::producer_ids::ProducerIds;
 use crate::replicas::{Replicas, ReplicasParts};
 
 pub(crate) const ME: i32 = 1;
@@ -53,6 +54,8 @@ impl Default for Layout<'_> {
 }
 
 impl OneBroker {
+    pub(crate) const FIRST_PRODUCER_ID: i64 = 3000;
+
     pub(crate) fn start() -> OneBroker {
         OneBroker::with_topic_config(|_| {})
     }
@@ -91,6 +94,7 @@ impl OneBroker {
         };
         let (dir_failures, _) = mpsc::unbounded_channel();
         let context = Context {
+            producer_ids: Arc::new(ProducerIds::with_block(OneBroker::FIRST_PRODUCER_ID, 1000)),
             fetch_sessions: FetchSessions::new(config.network.fetch_sessions_max),
             replicas: Replicas::start(parts, dir_failures),
             config: Arc::new(config),

@@ -20,6 +20,7 @@ pub(super) async fn hand_over(config: &Config, me: BrokerId, view: &ClusterView,
     let shutdown = &config.shutdown;
     let started = Instant::now();
     for attempt in 1..=shutdown.retries_max.max(1) {
+        let asked = view.controller().map(|(id, _)| id);
         match ask(config, me, view, fence).await {
             Ok(response) if response.remaining_partitions.is_empty() => {
                 tracing::info!(took_ms = started.elapsed().as_millis(), "all leaderships are handed over");
@@ -31,9 +32,8 @@ pub(super) async fn hand_over(config: &Config, me: BrokerId, view: &ClusterView,
             Err(why) => tracing::warn!(attempt, why, "the controller did not take our leaderships over"),
         }
         if attempt < shutdown.retries_max {
-            let known = view.controller().map(|(id, _)| id);
             // Another controller is a reason to ask again at once.
-            wait_for_another_controller(view.clone(), known, shutdown.retry_backoff).await;
+            wait_for_another_controller(view.clone(), asked, shutdown.retry_backoff).await;
         }
     }
     tracing::warn!("stopping without a complete handover: elections follow when the registration is gone");
@@ -45,12 +45,10 @@ async fn ask(
     view: &ClusterView,
     fence: &ControlFence,
 ) -> Result<ControlledShutdownResponse, String> {
-    let (_, endpoint) = view.controller().ok_or("no controller is known")?;
-    let client_id = me.to_string();
-    let connecting = peer::connect(&endpoint, &client_id, config.controller.socket_timeout);
-    let connection = connecting.await.map_err(|error| error.to_string())?;
+    let (client_id, limit) = (me.to_string(), config.controller.socket_timeout);
     let request = ControlledShutdownRequest { broker_id: me.0, broker_epoch: fence.registration().0 };
-    let response = connection.send(&request, VERSION).await.map_err(|error| error.to_string())?;
+    let asking = peer::ask_controller(view, &client_id, limit, &request, VERSION);
+    let response = asking.await.map_err(|error| error.to_string())?;
     match ErrorCode::from_code(response.error_code) {
         ErrorCode::None => Ok(response),
         error => Err(format!("it answered {}: {}", error.name(), error.message())),

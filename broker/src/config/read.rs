@@ -27,6 +27,7 @@ pub(super) fn read(mut layers: Layers) -> Result<Config, ConfigError> {
     let controller = reader.controller();
     let log = reader.log();
     let shutdown = reader.shutdown();
+    let transaction_timeout_max_ms = reader.int("transaction.max.timeout.ms");
     reader.check_limits();
     let reserved_broker_id_max = reader.int("reserved.broker.max.id");
     let rack = reader.text("broker.rack");
@@ -51,6 +52,7 @@ pub(super) fn read(mut layers: Layers) -> Result<Config, ConfigError> {
         controller,
         log,
         shutdown,
+        transaction_timeout_max_ms,
         layers,
     })
 }

@@ -28,11 +28,13 @@ const CLAIMED: &[Claimed] = &[
     claim(ApiKey::CreateTopics, 7),
     claim(ApiKey::DeleteTopics, 6),
     claim(ApiKey::DeleteRecords, 2),
+    claim(ApiKey::InitProducerId, 5),
     claim(ApiKey::OffsetForLeaderEpoch, 4),
     claim(ApiKey::DescribeConfigs, 4),
     claim(ApiKey::CreatePartitions, 3),
     claim(ApiKey::AlterPartition, 3),
     claim(ApiKey::DescribeCluster, 1),
+    claim(ApiKey::AllocateProducerIds, 0),
 ];
 
 const fn claim(key: ApiKey, max: i16) -> Claimed {

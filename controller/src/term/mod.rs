@@ -10,6 +10,7 @@ mod deletion;
 mod elections;
 mod notifications;
 mod partitions;
+mod producer_ids;
 mod replicas;
 mod shutdown;
 mod takeover;

@@ -3,6 +3,7 @@
 
 mod deletion;
 mod memory;
+mod producer_ids;
 mod requests;
 
 use client::ids::Uuid;

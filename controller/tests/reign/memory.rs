@@ -1,6 +1,6 @@
 //! ZooKeeper and brokers in memory, with a transcript of what a controller writes and sends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition, Uuid, ZkVersion};
@@ -16,11 +16,14 @@ use controller::term::{Settings, Term};
 use controller::world::{Event, Node, Rejection, Trouble, World, Write};
 use futures::executor::block_on;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
     nodes: BTreeMap<String, Node>,
     zxid: i64,
-    fenced: bool,
+    /// The epoch of the last election; reigns of earlier ones are fenced.
+    elected: i32,
+    /// What happens at the next commits.
+    mishaps: VecDeque<Mishap>,
     transcript: Vec<String>,
     /// Requests to delete replicas that were not answered yet.
     deletions: Vec<(BrokerId, Vec<TopicPartition>)>,
@@ -28,9 +31,24 @@ struct Inner {
     ids: u8,
 }
 
+/// What a node holds after an outsider's write, going by what it held before.
+type Rewrite = Box<dyn FnOnce(&[u8]) -> Vec<u8> + Send>;
+
+/// What gets between a controller's reading and what it hears of its writing.
+pub(crate) enum Mishap {
+    /// Somebody else writes this node first.
+    Overtaken { path: &'static str, by: Rewrite },
+    /// The session ends, and with it the reign, before the write or after it.
+    SessionOver { written: bool },
+}
+
 /// A cluster outside of any controller. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Memory(Arc<Mutex<Inner>>);
+#[derive(Clone, Default)]
+pub(crate) struct Memory {
+    inner: Arc<Mutex<Inner>>,
+    /// The controller whose world this is.
+    epoch: i32,
+}
 
 impl Memory {
     /// Brokers 1 to `count`, no topics, everything as before the first controller.
@@ -43,22 +61,11 @@ impl Memory {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().expect("no test panics while it holds the lock")
+        self.inner.lock().expect("no test panics while it holds the lock")
     }
 
     pub(crate) fn put(&self, path: &str, data: impl Into<Vec<u8>>) {
-        let mut inner = self.inner();
-        inner.zxid += 1;
-        let czxid = inner.zxid;
-        let data = data.into();
-        inner
-            .nodes
-            .entry(path.to_owned())
-            .and_modify(|node| {
-                node.version.0 += 1;
-                node.data.clone_from(&data);
-            })
-            .or_insert(Node { data, version: ZkVersion(0), czxid });
+        self.inner().overwrite(path, &data.into());
     }
 
     pub(crate) fn remove(&self, path: &str) {
@@ -117,9 +124,21 @@ impl Memory {
         self.inner().remembered_id = Some(id);
     }
 
+    /// The world as the controller of this epoch sees it, which fences those before.
+    fn elect(&self, epoch: i32) -> Memory {
+        let mut inner = self.inner();
+        inner.elected = inner.elected.max(epoch);
+        Memory { inner: Arc::clone(&self.inner), epoch }
+    }
+
     /// Another controller was elected.
     pub(crate) fn fence(&self) {
-        self.inner().fenced = true;
+        self.inner().elected += 1;
+    }
+
+    /// At the next commit that is not fenced.
+    pub(crate) fn mishap(&self, mishap: Mishap) {
+        self.inner().mishaps.push_back(mishap);
     }
 
     /// What was written and sent since the last call.
@@ -153,7 +172,8 @@ impl Reign {
     }
 
     pub(crate) fn begin_with(memory: &Memory, epoch: i32, settings: Settings) -> Reign {
-        let term = block_on(Term::take_over(memory.clone(), ControllerEpoch(epoch), settings));
+        let world = memory.elect(epoch);
+        let term = block_on(Term::take_over(world, ControllerEpoch(epoch), settings));
         Reign { memory: memory.clone(), term: term.expect("nothing is refused") }
     }
 
@@ -208,6 +228,18 @@ fn shown_path(path: &str) -> String {
 }
 
 impl Inner {
+    fn overwrite(&mut self, path: &str, data: &[u8]) {
+        self.zxid += 1;
+        let czxid = self.zxid;
+        self.nodes
+            .entry(path.to_owned())
+            .and_modify(|node| {
+                node.version.0 += 1;
+                node.data = data.to_vec();
+            })
+            .or_insert_with(|| Node { data: data.to_vec(), version: ZkVersion(0), czxid });
+    }
+
     fn apply(&mut self, write: Write) -> Result<ZkVersion, Rejection> {
         self.zxid += 1;
         let czxid = self.zxid;
@@ -274,8 +306,18 @@ impl World for Memory {
 
     async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Result<ZkVersion, Rejection>>, Trouble> {
         let mut inner = self.inner();
-        if inner.fenced && !writes.is_empty() {
+        if inner.elected > self.epoch && !writes.is_empty() {
             return Err(Trouble::Fenced);
+        }
+        let mut answered = true;
+        match inner.mishaps.pop_front() {
+            Some(Mishap::Overtaken { path, by }) => {
+                let present = inner.nodes.get(path).map(|node| node.data.clone()).unwrap_or_default();
+                inner.overwrite(path, &by(&present));
+            }
+            Some(Mishap::SessionOver { written: false }) => return Err(Trouble::SessionOver),
+            Some(Mishap::SessionOver { written: true }) => answered = false,
+            None => {}
         }
         let mut results = Vec::new();
         for write in writes {
@@ -283,7 +325,7 @@ impl World for Memory {
             inner.note(&write, &result);
             results.push(result);
         }
-        Ok(results)
+        if answered { Ok(results) } else { Err(Trouble::SessionOver) }
     }
 
     fn connect(&mut self, _: BrokerId, _: &Broker) {}

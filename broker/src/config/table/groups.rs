@@ -50,7 +50,7 @@ pub(super) const TABLE: &[Definition] = &[
     int("transaction.state.log.min.isr").or("2").at_least(1).accepted("In-sync replicas __transaction_state needs."),
     int("transaction.state.log.segment.bytes").or("104857600").at_least(1).accepted("Segment size of __transaction_state."),
     int("transaction.state.log.load.buffer.size").or("5242880").at_least(1).accepted("Batch size when transactions are loaded."),
-    int("transaction.max.timeout.ms").or("900000").at_least(1).accepted("Longest timeout a transaction may ask for."),
+    int("transaction.max.timeout.ms").or("900000").at_least(1).kept("Longest timeout a transaction may ask for."),
     int("transactional.id.expiration.ms").or("604800000").at_least(1).accepted("How long an unused transactional id is remembered."),
     int("transaction.abort.timed.out.transaction.cleanup.interval.ms").or("10000").at_least(1).accepted("How often transactions past their timeout are aborted."),
     int("transaction.remove.expired.transaction.cleanup.interval.ms").or("3600000").at_least(1).accepted("How often expired transactional ids are removed."),
