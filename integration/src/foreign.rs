@@ -37,16 +37,20 @@ pub fn consume_with_java(bootstrap: &str, topic: &str) -> Vec<String> {
     lines(&succeed(command.args([bootstrap, topic]), &[], LIMIT))
 }
 
-/// Apache's tool `VerifiableProducer`, which numbers its values from 0.
+/// Apache's tool `VerifiableProducer`, which numbers its values from 0. Settings are a file of
+/// producer properties; without, all but acks are the defaults.
 pub fn produce_with_verifiable_producer(
     bootstrap: &str,
     topic: &str,
     count: usize,
-    settings: &std::path::Path,
+    settings: Option<&std::path::Path>,
 ) {
     let mut command = Release::V3_9.java("org.apache.kafka.tools.VerifiableProducer");
     command.args(["--bootstrap-server", bootstrap, "--topic", topic, "--acks", "-1", "--throughput", "-1"]);
-    command.arg("--max-messages").arg(count.to_string()).arg("--producer.config").arg(settings);
+    command.arg("--max-messages").arg(count.to_string());
+    if let Some(settings) = settings {
+        command.arg("--producer.config").arg(settings);
+    }
     let said = succeed(&mut command, &[], LIMIT);
     let acknowledged = said.matches("producer_send_success").count();
     assert_eq!(acknowledged, count, "VerifiableProducer had failures:\n{said}");
@@ -64,7 +68,7 @@ pub fn produce_with_python(bootstrap: &str, topic: &str, values: &[String]) {
     let script = "\
 import sys
 from kafka import KafkaProducer
-producer = KafkaProducer(bootstrap_servers=sys.argv[1].split(','), acks='all', enable_idempotence=False, linger_ms=5)
+producer = KafkaProducer(bootstrap_servers=sys.argv[1].split(','), acks='all', linger_ms=5)
 sent = [producer.send(sys.argv[2], line.rstrip('\\n').encode()) for line in sys.stdin]
 for s in sent:
     s.get(timeout=60)

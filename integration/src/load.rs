@@ -42,7 +42,7 @@ impl Load {
         let producer: ThreadedProducer<Acknowledgements> = ClientConfig::new()
             .set("bootstrap.servers", bootstrap)
             .set("acks", "all")
-            .set("enable.idempotence", "false")
+            .set("enable.idempotence", "true")
             .set("linger.ms", "5")
             .set("message.timeout.ms", "120000")
             .set("request.timeout.ms", "10000")

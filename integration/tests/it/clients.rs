@@ -29,8 +29,6 @@ fn what_any_client_sends_all_clients_read() {
         &[],
         PATIENCE,
     );
-    let settings = cluster.folder().join("producer.properties");
-    std::fs::write(&settings, "acks=all\nenable.idempotence=false\n").expect("a file can be written");
 
     let mut sent = BTreeSet::new();
     for codec in ["none", "gzip", "snappy", "lz4"] {
@@ -44,7 +42,7 @@ fn what_any_client_sends_all_clients_read() {
     let values = numbered("python");
     foreign::produce_with_python(&bootstrap, topic, &values);
     sent.extend(values);
-    foreign::produce_with_verifiable_producer(&bootstrap, topic, EACH, &settings);
+    foreign::produce_with_verifiable_producer(&bootstrap, topic, EACH, None);
     sent.extend((0..EACH).map(|n| n.to_string()));
 
     for (reader, received) in [
@@ -65,9 +63,8 @@ fn zstd_batches_are_served_to_those_who_know_them() {
         &[("min.insync.replicas", "2"), ("num.partitions", "12"), ("default.replication.factor", "3")],
     );
     let settings = cluster.folder().join("producer.properties");
-    std::fs::write(&settings, "acks=all\nenable.idempotence=false\ncompression.type=zstd\n")
-        .expect("a file can be written");
-    foreign::produce_with_verifiable_producer(&cluster.bootstrap(), "zstd", EACH, &settings);
+    std::fs::write(&settings, "compression.type=zstd\n").expect("a file can be written");
+    foreign::produce_with_verifiable_producer(&cluster.bootstrap(), "zstd", EACH, Some(&settings));
     let sent = (0..EACH).map(|n| n.to_string()).collect();
     assert_same("java", &sent, foreign::consume_with_java(&cluster.bootstrap(), "zstd"));
     assert_same("python", &sent, foreign::consume_with_python(&cluster.bootstrap(), "zstd"));
@@ -115,8 +112,6 @@ fn producer_performance_runs_and_its_records_are_there() {
             "-1",
             "--producer-props",
             &format!("bootstrap.servers={bootstrap}"),
-            "acks=all",
-            "enable.idempotence=false",
         ]),
         &[],
         PATIENCE,
