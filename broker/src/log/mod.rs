@@ -13,6 +13,7 @@ pub mod checkpoint;
 mod clean_shutdown;
 pub mod config;
 pub mod dir;
+mod dir_checkpoints;
 pub mod dirs;
 pub mod disk;
 mod epoch_cache;
