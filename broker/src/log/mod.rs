@@ -11,6 +11,7 @@ mod append;
 mod batch_file;
 pub mod checkpoint;
 mod clean_shutdown;
+pub mod compaction;
 pub mod config;
 pub mod dir;
 mod dir_checkpoints;
