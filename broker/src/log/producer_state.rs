@@ -102,8 +102,8 @@ pub(super) struct CompletedTxn {
 
 /// The marker that a control batch holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct EndOfTxn {
-    pub(super) marker: TxnMarker,
+pub(crate) struct EndOfTxn {
+    pub(crate) marker: TxnMarker,
     pub(super) coordinator_epoch: i32,
 }
 
@@ -273,7 +273,7 @@ impl ProducerStates {
 }
 
 /// Reads the marker that a control batch holds. `None` for a kind that is not the end of a transaction.
-pub(super) fn marker_of(batch: &AnyBatch<'_>) -> Option<EndOfTxn> {
+pub(crate) fn marker_of(batch: &AnyBatch<'_>) -> Option<EndOfTxn> {
     let record = records(batch.header()?, batch.payload()?).next()?.ok()?;
     let marker = match record.key?.get(2..4)? {
         [0, 0] => TxnMarker::Abort,
