@@ -27,6 +27,7 @@ use crate::cluster_identity::{ClusterIdError, cluster_id, generate_broker_id};
 use crate::cluster_view::ClusterView;
 use crate::config::Config;
 use crate::control_fence::ControlFence;
+use crate::coordinator::{Coordinator, CoordinatorParts};
 use crate::dynamic_config::{ConfigChange, DynamicConfig, changes};
 use crate::fetch_session::FetchSessions;
 use crate::log::{LogDirs, LogDirsError};
@@ -95,6 +96,7 @@ struct Broker {
     membership: Membership,
     view: ClusterView,
     replicas: Arc<Replicas>,
+    coordinator: Arc<Coordinator>,
     controller: ControllerHandle,
     fence: Arc<ControlFence>,
     server: Option<Server>,
@@ -160,11 +162,17 @@ impl Broker {
             sessions: membership.sessions(),
         });
         let producer_ids = Arc::new(ProducerIds::default());
+        let coordinator = Coordinator::start(CoordinatorParts {
+            config: config.groups.clone(),
+            metadata: Arc::clone(&metadata),
+            replicas: Arc::clone(&replicas),
+        });
         let context = Arc::new(Context {
             config: Arc::clone(&config),
             metadata: Arc::clone(&metadata),
             replicas: Arc::clone(&replicas),
             admin,
+            coordinator: Arc::clone(&coordinator),
             fetch_sessions: FetchSessions::new(config.network.fetch_sessions_max),
             producer_ids: Arc::clone(&producer_ids),
         });
@@ -184,8 +192,18 @@ impl Broker {
             ),
         ];
         tracing::info!(broker = %id, took_ms = Now::read().unix_ms - started.unix_ms, "serving");
-        let broker =
-            Broker { id, config, membership, view, replicas, controller, fence, server: Some(server), tasks };
+        let broker = Broker {
+            id,
+            config,
+            membership,
+            view,
+            replicas,
+            coordinator,
+            controller,
+            fence,
+            server: Some(server),
+            tasks,
+        };
         Ok((broker, failures))
     }
 
@@ -211,6 +229,8 @@ impl Broker {
         for task in &self.tasks {
             task.abort();
         }
+        // Answers those that wait for their groups, so that the server need not wait for them.
+        self.coordinator.stop();
         if let Some(server) = self.server.take() {
             server.shutdown(GRACE).await;
         }

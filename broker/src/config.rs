@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use client::ids::BrokerId;
+use client::record::Codec;
+
+use crate::group::Limits;
+use crate::partition::RequiredAcks;
 
 pub use definition::{Definition, Dynamic, Status};
 pub use layers::{Layers, Source, Synonym, admit_dynamic};
@@ -44,6 +48,7 @@ pub struct Config {
     pub replication: ReplicationConfig,
     pub controller: ControllerConfig,
     pub log: LogDirsConfig,
+    pub groups: GroupsConfig,
     pub shutdown: ShutdownConfig,
     /// The longest timeout a transactional producer may ask for.
     pub transaction_timeout_max_ms: i32,
@@ -129,6 +134,23 @@ pub struct LogDirsConfig {
     pub initial_task_delay: Duration,
     pub recovery_threads_per_dir: usize,
     pub producer_id_expiration: Duration,
+}
+
+/// Coordination of consumer groups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupsConfig {
+    pub limits: Limits,
+    /// Partitions of `__consumer_offsets` if it is not there yet.
+    pub partitions_default: i32,
+    /// Codec of what coordinators append.
+    pub compression: Codec,
+    /// Bytes of a coordinating partition's log read at a time; a larger batch is read whole.
+    pub load_bytes_max: usize,
+    /// How long an append waits for its replicas.
+    pub append_timeout: Duration,
+    pub append_acks: RequiredAcks,
+    /// How often groups without members and offsets are looked for.
+    pub expiry_check_interval: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -8,6 +8,7 @@ pub mod cluster_identity;
 pub mod cluster_view;
 pub mod config;
 pub mod control_fence;
+pub mod coordinator;
 pub mod dynamic_config;
 pub mod fetch_session;
 mod fetcher;

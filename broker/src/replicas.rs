@@ -70,6 +70,8 @@ pub struct Replicas {
     control: Arc<tokio::sync::Mutex<()>>,
     /// Whether a LeaderAndIsr was carried out: before, the checkpoint files know more than we do.
     assigned: watch::Sender<bool>,
+    /// Counts the controller's requests that were carried out.
+    orders: watch::Sender<u64>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -126,6 +128,7 @@ impl Replicas {
             dirs,
             control: Arc::new(tokio::sync::Mutex::new(())),
             assigned: watch::Sender::new(false),
+            orders: watch::Sender::new(0),
             tasks: Mutex::new(Vec::new()),
         });
         let all = || Arc::clone(&replicas);
@@ -158,6 +161,16 @@ impl Replicas {
     pub fn topic_id(&self, topic: &str) -> Option<Uuid> {
         let hosted = self.hosted.of_topic(topic).into_iter().map(|partition| partition.topic_id());
         hosted.chain(self.dirs.waiting_topic_id(topic)).find(|id| !id.is_zero())
+    }
+
+    /// All partitions of a topic that this broker hosts, in order.
+    pub fn partitions_of(&self, topic: &str) -> Vec<Arc<Partition>> {
+        self.hosted.of_topic(topic)
+    }
+
+    /// Wakes after a controller's request that may have changed roles.
+    pub fn role_changes(&self) -> watch::Receiver<u64> {
+        self.orders.subscribe()
     }
 
     /// Takes a topic's changed configuration over.

@@ -5,7 +5,6 @@
 
 #![deny(clippy::indexing_slicing)]
 
-pub mod assignor;
 mod chunk;
 mod fetcher;
 mod offsets;

@@ -5,3 +5,6 @@ pub(super) const CLUSTER_OPERATIONS: i32 = 0x1FA0;
 
 /// On a topic: read, write, create, delete, alter, describe, the configs.
 pub(super) const TOPIC_OPERATIONS: i32 = 0xDF8;
+
+/// On a group: read, delete, describe.
+pub(super) const GROUP_OPERATIONS: i32 = 0x148;

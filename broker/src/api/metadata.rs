@@ -11,13 +11,10 @@ use client::wire::messages::metadata_response::{
 use client::wire::messages::{MetadataRequest, MetadataResponse};
 use client::wire::{ErrorCode, Str};
 use client::znode::topic_name;
-use controller::placement::Replicas;
 
 use super::authorized::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
-use super::failure::Failure;
-use super::topic_creation::{self, DEFAULT_COUNT, Wanted};
+use super::topic_on_demand::create;
 use crate::admin::Admin;
-use crate::config::{Value, table};
 use crate::metadata::{ClusterMetadata, PartitionMetadata, TopicMetadata};
 
 /// From this version on an empty list of topics means none; before, all.
@@ -174,88 +171,6 @@ fn why_unknown(name: &str) -> ErrorCode {
         Ok(()) => ErrorCode::UnknownTopicOrPartition,
         Err(_) => ErrorCode::InvalidTopicException,
     }
-}
-
-/// Writes the topic to ZooKeeper; when its leaders are known is the controller's affair, so the
-/// client is told to ask again.
-async fn create(admin: &Admin, name: &str) -> ErrorCode {
-    if topic_name::validate(name).is_err() {
-        return ErrorCode::InvalidTopicException;
-    }
-    let Some(_creating) = admin.begin_creating(name) else { return ErrorCode::UnknownTopicOrPartition };
-    let Some(session) = admin.session() else { return ErrorCode::UnknownTopicOrPartition };
-    let created = topic_creation::create(admin, &session, wanted(admin, name), false).await;
-    match created.map_err(|failure| (failure.code, failure)) {
-        Ok(_) => {
-            tracing::info!(topic = name, "created because a client asked for its metadata");
-            ErrorCode::LeaderNotAvailable
-        }
-        // Somebody else was faster, or ZooKeeper slow: the topic is there or on its way.
-        Err((ErrorCode::TopicAlreadyExists | ErrorCode::RequestTimedOut, _)) => ErrorCode::LeaderNotAvailable,
-        Err((code, Failure { message, .. })) => {
-            tracing::warn!(
-                topic = name,
-                code = code.name(),
-                why = message,
-                "not created when a client asked for it"
-            );
-            code
-        }
-    }
-}
-
-/// Internal topics have partitions, replicas and a configuration of their own.
-fn wanted(admin: &Admin, name: &str) -> Wanted {
-    let config = admin.config.broker();
-    let number = |key: &str| match table::find(key).and_then(|definition| config.layers.value(definition)) {
-        Some(Value::Int(number)) => number,
-        Some(Value::Short(number)) => i32::from(number),
-        _ => DEFAULT_COUNT,
-    };
-    let (prefix, overrides) = match name {
-        topic_name::CONSUMER_OFFSETS => {
-            let compression = match number("offsets.topic.compression.codec") {
-                1 => "gzip",
-                2 => "snappy",
-                3 => "lz4",
-                4 => "zstd",
-                _ => "uncompressed",
-            };
-            let segment = number("offsets.topic.segment.bytes").to_string();
-            let overrides = vec![
-                ("compression.type", compression),
-                ("cleanup.policy", "compact"),
-                ("segment.bytes", &segment),
-            ];
-            ("offsets.topic", own(overrides))
-        }
-        topic_name::TRANSACTION_STATE => {
-            let segment = number("transaction.state.log.segment.bytes").to_string();
-            let min_isr = number("transaction.state.log.min.isr").to_string();
-            let overrides = vec![
-                ("unclean.leader.election.enable", "false"),
-                ("compression.type", "uncompressed"),
-                ("cleanup.policy", "compact"),
-                ("min.insync.replicas", min_isr.as_str()),
-                ("segment.bytes", segment.as_str()),
-            ];
-            ("transaction.state.log", own(overrides))
-        }
-        _ => ("", Vec::new()),
-    };
-    let count =
-        |what: &str| if prefix.is_empty() { DEFAULT_COUNT } else { number(&format!("{prefix}.{what}")) };
-    Wanted {
-        name: String::from(name),
-        partitions: count("num.partitions"),
-        replication_factor: i16::try_from(count("replication.factor")).unwrap_or(i16::MAX),
-        replicas: Replicas::new(),
-        overrides: overrides.into_iter().collect(),
-    }
-}
-
-fn own(pairs: Vec<(&str, &str)>) -> Vec<(String, String)> {
-    pairs.into_iter().map(|(key, value)| (String::from(key), String::from(value))).collect()
 }
 
 fn existing(cluster: &ClusterMetadata, view: View<'_>, topic: &TopicMetadata) -> MetadataResponseTopic {

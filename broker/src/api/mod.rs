@@ -14,24 +14,32 @@ mod authorized;
 mod controlled_shutdown;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod failure;
 mod fetch;
 mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
 mod leader_and_isr;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod lookup;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 mod stop_replica;
+mod sync_group;
 #[cfg(test)]
 pub(crate) mod testing;
 mod topic_creation;
+mod topic_on_demand;
 mod update_metadata;
 mod waiting;
 
@@ -42,6 +50,7 @@ use client::wire::{ApiKey, Encoded, Message, Reader, Str, frame, versions};
 
 use crate::admin::Admin;
 use crate::config::Config;
+use crate::coordinator::Coordinator;
 use crate::fetch_session::FetchSessions;
 use crate::metadata::MetadataCache;
 use crate::producer_ids::ProducerIds;
@@ -78,6 +87,7 @@ pub struct Context {
     pub config: Arc<Config>,
     pub metadata: Arc<MetadataCache>,
     pub replicas: Arc<Replicas>,
+    pub coordinator: Arc<Coordinator>,
     pub admin: Admin,
     pub fetch_sessions: FetchSessions,
     pub producer_ids: Arc<ProducerIds>,
@@ -137,7 +147,36 @@ async fn serve(context: &Arc<Context>, request: &mut Request) -> Result<Reply, R
         }
         ApiKey::FindCoordinator => {
             let body = request.decode()?;
-            Ok(request.respond(&find_coordinator::answer(request.version, &body)))
+            let (version, listener) = (request.version, Arc::clone(&request.listener));
+            Ok(request.respond(&find_coordinator::answer(context, version, &listener, &body).await))
+        }
+        ApiKey::JoinGroup => {
+            let body = request.decode()?;
+            Ok(request.respond(&join_group::answer(context, request, body).await))
+        }
+        ApiKey::Heartbeat => {
+            let body = request.decode()?;
+            Ok(request.respond(&heartbeat::answer(context, &body)))
+        }
+        ApiKey::LeaveGroup => {
+            let body = request.decode()?;
+            Ok(request.respond(&leave_group::answer(context, request.version, body)))
+        }
+        ApiKey::SyncGroup => {
+            let body = request.decode()?;
+            Ok(request.respond(&sync_group::answer(context, request.version, body).await))
+        }
+        ApiKey::DescribeGroups => {
+            let body = request.decode()?;
+            Ok(request.respond(&describe_groups::answer(context, &body)))
+        }
+        ApiKey::ListGroups => {
+            let body = request.decode()?;
+            Ok(request.respond(&list_groups::answer(context, &body)))
+        }
+        ApiKey::DeleteGroups => {
+            let body = request.decode()?;
+            Ok(request.respond(&delete_groups::answer(context, body).await))
         }
         ApiKey::ApiVersions => {
             let body = request.decode()?;

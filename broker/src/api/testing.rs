@@ -21,6 +21,7 @@ use super::admin_testing::admin;
 use super::{Context, Reply, Request, dispatch};
 use crate::cluster_view::ClusterView;
 use crate::config::Config;
+use crate::coordinator::{Coordinator, CoordinatorParts};
 use crate::fetch_session::FetchSessions;
 use crate::log::{Disk, LogConfig, LogDirs, LogDirsOptions};
 use crate::metadata::MetadataCache;
@@ -63,7 +64,11 @@ impl OneBroker {
     /// All topics have the configuration that `adjust` makes of the default one.
     pub(crate) fn with_topic_config(adjust: impl FnOnce(&mut TopicConfig)) -> OneBroker {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let required = [("zookeeper.connect", "127.0.0.1:2181"), ("broker.id", "1")];
+        let required = [
+            ("zookeeper.connect", "127.0.0.1:2181"),
+            ("broker.id", "1"),
+            ("group.initial.rebalance.delay.ms", "0"),
+        ];
         let fixed: BTreeMap<String, String> =
             required.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let config = Config::from_properties(fixed).expect("the least configuration").config;
@@ -93,10 +98,16 @@ impl OneBroker {
             failed_dirs,
         };
         let (dir_failures, _) = mpsc::unbounded_channel();
+        let replicas = Replicas::start(parts, dir_failures);
         let context = Context {
             producer_ids: Arc::new(ProducerIds::with_block(OneBroker::FIRST_PRODUCER_ID, 1000)),
             fetch_sessions: FetchSessions::new(config.network.fetch_sessions_max),
-            replicas: Replicas::start(parts, dir_failures),
+            coordinator: Coordinator::start(CoordinatorParts {
+                config: config.groups.clone(),
+                metadata: Arc::clone(&metadata),
+                replicas: Arc::clone(&replicas),
+            }),
+            replicas,
             config: Arc::new(config),
             metadata,
             admin,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use client::ids::BrokerId;
+use client::record::Codec;
 
 use crate::config::layers::Layers;
 use crate::config::listener::{self, Listener, SecurityProtocol};
@@ -13,9 +14,11 @@ use crate::config::problem::{ConfigError, Problem};
 use crate::config::refusal::{SASL, TLS};
 use crate::config::value::Value;
 use crate::config::{
-    Config, ControllerConfig, LogDirsConfig, NetworkConfig, ReplicationConfig, ShutdownConfig, TopicsConfig,
-    ZooKeeperConfig, check, table,
+    Config, ControllerConfig, GroupsConfig, LogDirsConfig, NetworkConfig, ReplicationConfig, ShutdownConfig,
+    TopicsConfig, ZooKeeperConfig, check, table,
 };
+use crate::group::Limits;
+use crate::partition::RequiredAcks;
 
 pub(super) fn read(mut layers: Layers) -> Result<Config, ConfigError> {
     let mut reader = Reader { problems: check::problems(&layers.fixed), layers: &layers };
@@ -26,6 +29,7 @@ pub(super) fn read(mut layers: Layers) -> Result<Config, ConfigError> {
     let replication = reader.replication();
     let controller = reader.controller();
     let log = reader.log();
+    let groups = reader.groups();
     let shutdown = reader.shutdown();
     let transaction_timeout_max_ms = reader.int("transaction.max.timeout.ms");
     reader.check_limits();
@@ -51,6 +55,7 @@ pub(super) fn read(mut layers: Layers) -> Result<Config, ConfigError> {
         replication,
         controller,
         log,
+        groups,
         shutdown,
         transaction_timeout_max_ms,
         layers,
@@ -369,6 +374,35 @@ impl Reader<'_> {
             Value::Short(value) => Some(i64::from(value)),
             Value::Long(value) => Some(value),
             _ => None,
+        }
+    }
+
+    fn groups(&mut self) -> GroupsConfig {
+        let compression = u8::try_from(self.int("offsets.topic.compression.codec")).ok();
+        let compression = compression.and_then(|id| Codec::from_id(id).ok());
+        if compression.is_none() {
+            let allowed = String::from("0 (none), 1 (gzip), 2 (snappy), 3 (lz4) or 4 (zstd)");
+            self.wrong("offsets.topic.compression.codec", "no codec has this number", allowed);
+        }
+        let acks = i16::try_from(self.int("offsets.commit.required.acks")).ok();
+        let acks = acks.and_then(RequiredAcks::from_wire);
+        if acks.is_none() {
+            let why = "a number of acknowledgements that means nothing";
+            self.wrong("offsets.commit.required.acks", why, String::from("-1 (all), 0 or 1"));
+        }
+        GroupsConfig {
+            limits: Limits {
+                session_timeout_min: self.wait("group.min.session.timeout.ms"),
+                session_timeout_max: self.wait("group.max.session.timeout.ms"),
+                initial_rebalance_delay: self.wait("group.initial.rebalance.delay.ms"),
+                size_max: self.count("group.max.size"),
+            },
+            partitions_default: self.int("offsets.topic.num.partitions"),
+            compression: compression.unwrap_or(Codec::None),
+            load_bytes_max: self.count("offsets.load.buffer.size"),
+            append_timeout: self.wait("offsets.commit.timeout.ms"),
+            append_acks: acks.unwrap_or(RequiredAcks::All),
+            expiry_check_interval: self.wait("offsets.retention.check.interval.ms"),
         }
     }
 

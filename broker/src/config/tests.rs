@@ -118,7 +118,6 @@ fn a_usual_file() {
     assert_eq!(
         warnings,
         [
-            "group.initial.rebalance.delay.ms=0 is accepted but has no effect here (How long a new group waits for more members.)",
             "num.io.threads=16 is accepted but has no effect here (Size of a thread pool; requests run on the async runtime here.)",
             "unknown configuration key num.partition is ignored; did you mean num.partitions?",
         ]

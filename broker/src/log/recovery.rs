@@ -92,7 +92,7 @@ impl Log {
             high_watermark: Offset(0),
             recovery_point: from.recovery_point,
             dirty_from: NOTHING_DIRTY,
-            cuts: Arc::default(),
+            truncations: 0,
             last_flush_ms: now_ms,
             jitter_seed,
             deleted: Arc::default(),

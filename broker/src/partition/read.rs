@@ -24,6 +24,8 @@ pub enum Reader {
         /// follower's position was recorded on arrival.
         record_position: bool,
     },
+    /// The leader itself, of a topic that it keeps its own state in: up to the log's end.
+    Coordinator,
 }
 
 /// One partition's part of a Fetch request.
@@ -116,7 +118,9 @@ impl Partition {
                 }
                 Ok(read)
             }
-            Reader::Replica { .. } | Reader::Consumer { .. } => self.observe(now, |inner| inner.read(args)),
+            Reader::Replica { .. } | Reader::Coordinator | Reader::Consumer { .. } => {
+                self.observe(now, |inner| inner.read(args))
+            }
         }
     }
 
@@ -215,7 +219,7 @@ impl Inner {
         self.check_epoch(args.current_leader_epoch)?;
         self.check_leads(match args.reader {
             Reader::Consumer { leader_only, .. } => leader_only,
-            Reader::Replica { .. } => true,
+            Reader::Replica { .. } | Reader::Coordinator => true,
         })?;
         let log = self.log()?;
         self.check_replica(args)?;
@@ -248,7 +252,7 @@ impl Inner {
         let bound = match args.reader {
             Reader::Consumer { read_committed: false, .. } => read.high_watermark,
             Reader::Consumer { read_committed: true, .. } => read.last_stable_offset,
-            Reader::Replica { .. } => read.log_end,
+            Reader::Replica { .. } | Reader::Coordinator => read.log_end,
         };
         let slice = log.read(args.offset, args.max_bytes, bound, args.at_least_one)?;
         if let Reader::Consumer { read_committed: true, .. } = args.reader {

@@ -74,6 +74,7 @@ impl Replicas {
             }
         });
         self.assigned.send_replace(true);
+        self.orders.send_modify(|count| *count += 1);
         response(&orders, ErrorCode::None, version)
     }
 

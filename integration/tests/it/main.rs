@@ -1,7 +1,6 @@
 //! Tests with real processes.
 
 mod admin;
-mod assignors;
 mod clients;
 mod controller;
 mod discovery;

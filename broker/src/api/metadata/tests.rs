@@ -179,30 +179,3 @@ async fn authorized_operations_are_told_when_asked_for() {
     assert_eq!(of(&ask(8, "INSIDE", &body).await), (3576, 8096));
     assert_eq!(of(&ask(8, "INSIDE", &request(named(&["t"]))).await), (i32::MIN, i32::MIN));
 }
-
-#[test]
-fn internal_topics_are_made_their_own_way() {
-    let admin =
-        admin_with(&[("offsets.topic.replication.factor", "2"), ("offsets.topic.compression.codec", "3")]);
-    let shown = |name: &str| {
-        let wanted = wanted(&admin, name);
-        let overrides: Vec<String> =
-            wanted.overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        (wanted.partitions, wanted.replication_factor, overrides.join(","))
-    };
-    assert_eq!(shown("t"), (-1, -1, String::new()));
-    assert_eq!(
-        shown("__consumer_offsets"),
-        (50, 2, String::from("cleanup.policy=compact,compression.type=lz4,segment.bytes=104857600"))
-    );
-    assert_eq!(
-        shown("__transaction_state"),
-        (
-            50,
-            3,
-            String::from(
-                "cleanup.policy=compact,compression.type=uncompressed,min.insync.replicas=2,segment.bytes=104857600,unclean.leader.election.enable=false"
-            )
-        )
-    );
-}

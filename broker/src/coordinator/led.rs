@@ -1,0 +1,165 @@
+//! One partition of `__consumer_offsets` while this broker leads it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use client::ids::LeaderEpoch;
+use client::wire::{ErrorCode, Str};
+use tokio::sync::watch;
+
+use super::cell::Cell;
+use super::timers::Timers;
+use crate::clock::Now;
+use crate::config::GroupsConfig;
+use crate::group::{Group, GroupError};
+use crate::partition::Partition;
+
+/// A term of leadership, and the groups in it.
+#[derive(Debug)]
+pub struct Led {
+    partition: Arc<Partition>,
+    /// The first epoch of this broker's uninterrupted term.
+    since: LeaderEpoch,
+    /// The present one: a term goes on when the controller only changes who follows.
+    epoch: AtomicI32,
+    config: GroupsConfig,
+    loaded: AtomicBool,
+    closed: watch::Sender<bool>,
+    groups: Mutex<BTreeMap<Str, Arc<Cell>>>,
+    pub(super) timers: Timers,
+}
+
+impl Led {
+    pub(super) fn new(
+        partition: Arc<Partition>,
+        since: LeaderEpoch,
+        epoch: LeaderEpoch,
+        config: &GroupsConfig,
+    ) -> Arc<Led> {
+        Arc::new(Led {
+            partition,
+            since,
+            epoch: AtomicI32::new(epoch.0),
+            config: config.clone(),
+            loaded: AtomicBool::new(false),
+            closed: watch::Sender::new(false),
+            groups: Mutex::default(),
+            timers: Timers::default(),
+        })
+    }
+
+    /// The partition's number.
+    pub fn number(&self) -> i32 {
+        self.partition.id().partition
+    }
+
+    /// The leader epoch.
+    pub fn epoch(&self) -> LeaderEpoch {
+        LeaderEpoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// Whether the partition is still led, in the same term.
+    pub fn leads(&self) -> bool {
+        let status = self.partition.status();
+        !status.offline && status.leading_since == Some(self.since) && !*self.closed.borrow()
+    }
+
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
+    pub(super) fn partition(&self) -> &Arc<Partition> {
+        &self.partition
+    }
+
+    pub(super) fn config(&self) -> &GroupsConfig {
+        &self.config
+    }
+
+    /// The term goes on in a newer epoch: followers came or went.
+    pub(super) fn goes_on(&self, epoch: LeaderEpoch) {
+        self.epoch.fetch_max(epoch.0, Ordering::AcqRel);
+    }
+
+    pub(super) async fn no_longer_leads(&self) {
+        let mut facts = self.partition.watch();
+        let term = Some(self.since);
+        // The sender lives as long as the partition, which is ours.
+        let _ = facts.wait_for(|status| status.offline || status.leading_since != term).await;
+    }
+
+    pub(super) async fn closed(&self) {
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
+    /// Tells all that wait to go elsewhere. False if that was done before.
+    pub(super) fn close(self: &Arc<Self>) -> bool {
+        if self.closed.send_replace(true) {
+            return false;
+        }
+        let groups = std::mem::take(&mut *self.lock());
+        let now = Now::read();
+        for cell in groups.into_values() {
+            cell.update(self, |group| ((), group.end(GroupError::Moved, now)));
+        }
+        true
+    }
+
+    /// Takes the groups that were loaded, and begins to serve.
+    pub(super) fn begin(self: &Arc<Self>, loaded: Vec<Group>) {
+        let now = Now::read();
+        let cells: Vec<Arc<Cell>> = loaded.into_iter().map(|group| Arc::new(Cell::new(group))).collect();
+        let mut groups = self.lock();
+        // Closing empties the groups under this lock, so none is put into a closed one.
+        if self.is_closed() {
+            return;
+        }
+        groups.extend(cells.iter().map(|cell| (cell.id().clone(), Arc::clone(cell))));
+        drop(groups);
+        for cell in cells {
+            cell.update(self, |group| ((), group.resume(now)));
+        }
+        self.loaded.store(true, Ordering::Release);
+    }
+
+    pub(super) fn find(&self, group: &str) -> Option<Arc<Cell>> {
+        self.lock().get(group).cloned()
+    }
+
+    pub(super) fn find_or_create(&self, group: &Str) -> Result<Arc<Cell>, ErrorCode> {
+        let mut groups = self.lock();
+        if self.is_closed() {
+            return Err(ErrorCode::NotCoordinator);
+        }
+        if let Some(cell) = groups.get(group) {
+            return Ok(Arc::clone(cell));
+        }
+        // The name must not hold on to the request it came in.
+        let id = Str::from(&**group);
+        let cell = Arc::new(Cell::new(Group::new(id.clone(), self.config.limits, Now::read())));
+        groups.insert(id, Arc::clone(&cell));
+        Ok(cell)
+    }
+
+    /// All groups, in order.
+    pub(super) fn all(&self) -> Vec<Arc<Cell>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Takes out a group that has ended.
+    pub(super) fn remove(&self, cell: &Arc<Cell>) {
+        let mut groups = self.lock();
+        if groups.get(cell.id()).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+            groups.remove(cell.id());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Str, Arc<Cell>>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,149 @@
+//! What members and administrators ask of a coordinated partition.
+
+use std::sync::Arc;
+
+use client::wire::{ErrorCode, Str};
+use tokio::sync::oneshot;
+
+use super::Led;
+use super::cell::Waiter;
+use crate::clock::Now;
+use crate::group::record::{self, Content};
+use crate::group::{
+    Commit, Description, GroupError, Identity, Join, JoinAnswer, JoinRefused, LeaveAnswer, Leaving, Overview,
+    Sync, SyncAnswer,
+};
+
+impl Led {
+    /// JoinGroup. Waits until the generation begins.
+    pub async fn join(self: &Arc<Self>, group: &Str, join: Join) -> JoinAnswer {
+        let member_id = join.member_id.clone();
+        let refused = |error| Err(JoinRefused { error, member_id: member_id.clone() });
+        let limits = self.config().limits;
+        if let Err(error) = limits.check_session(join.session_timeout) {
+            return refused(error);
+        }
+        let cell = if join.member_id.is_empty() {
+            match self.find_or_create(group) {
+                Ok(cell) => cell,
+                Err(_) => return refused(GroupError::Moved),
+            }
+        } else {
+            match self.find(group) {
+                Some(cell) => cell,
+                None => return refused(GroupError::UnknownMember),
+            }
+        };
+        let (waiter, answer) = oneshot::channel();
+        cell.park(self, Waiter::Join(waiter), |group, ticket| group.join(join, ticket, Now::read()));
+        drop(cell);
+        answer.await.unwrap_or_else(|_| refused(GroupError::Moved))
+    }
+
+    /// SyncGroup. Waits until the leader's assignment is stored.
+    pub async fn sync(self: &Arc<Self>, group: &str, sync: Sync) -> SyncAnswer {
+        let cell = self.find(group).ok_or(GroupError::UnknownMember)?;
+        let (waiter, answer) = oneshot::channel();
+        cell.park(self, Waiter::Sync(waiter), |group, ticket| group.sync(sync, ticket, Now::read()));
+        drop(cell);
+        answer.await.unwrap_or(Err(GroupError::Moved))
+    }
+
+    pub fn heartbeat(self: &Arc<Self>, group: &str, who: Identity<'_>) -> Result<(), GroupError> {
+        let cell = self.find(group).ok_or(GroupError::UnknownMember)?;
+        cell.update(self, |group| {
+            (group.heartbeat(who.member_id, who.instance_id, who.generation, Now::read()), Vec::new())
+        })
+    }
+
+    pub fn leave(self: &Arc<Self>, group: &str, leaving: &[Leaving]) -> LeaveAnswer {
+        match self.find(group) {
+            Some(cell) => cell.update(self, |group| group.leave(leaving, Now::read())),
+            None => Ok(leaving.iter().map(|_| Err(GroupError::UnknownMember)).collect()),
+        }
+    }
+
+    /// Whether `who` may commit offsets for the group now. A group that does not exist is made if
+    /// the one who commits is no member of any.
+    pub fn check_commit(
+        self: &Arc<Self>,
+        group: &Str,
+        who: Identity<'_>,
+        commit: Commit,
+    ) -> Result<(), GroupError> {
+        let cell = match self.find(group) {
+            Some(cell) => cell,
+            None if who.generation < 0 => self.find_or_create(group).map_err(|_| GroupError::Moved)?,
+            None => return Err(GroupError::IllegalGeneration),
+        };
+        cell.update(self, |group| (group.check_commit(who, commit, Now::read()), Vec::new()))
+    }
+
+    /// Whether offsets of the group may be deleted; if so, which topics its members may be reading.
+    pub fn check_offset_delete(&self, group: &str, topics: &[Str]) -> Result<Vec<bool>, OffsetDeleteRefused> {
+        let cell = self.find(group).ok_or(OffsetDeleteRefused::NoGroup)?;
+        cell.look(|group| match group.check_offset_delete() {
+            Ok(()) => Ok(topics.iter().map(|topic| group.reads(topic)).collect()),
+            Err(GroupError::Dead) => Err(OffsetDeleteRefused::NoGroup),
+            Err(error) => Err(OffsetDeleteRefused::Group(error)),
+        })
+    }
+
+    pub fn describe(&self, group: &str) -> Option<Description> {
+        self.find(group).map(|cell| cell.look(|group| group.describe()))
+    }
+
+    /// All groups here, in order.
+    pub fn list(&self) -> Vec<Overview> {
+        self.all().iter().map(|cell| cell.look(|group| group.overview())).collect()
+    }
+
+    /// DeleteGroups: ends an empty group and takes it out of the log.
+    pub async fn delete(self: &Arc<Self>, group: &str) -> Result<(), ErrorCode> {
+        let cell = self.find(group).ok_or(ErrorCode::GroupIdNotFound)?;
+        match cell.update(self, |group| (group.delete(Now::read()), Vec::new())) {
+            Ok(()) => {}
+            Err(GroupError::Dead) => return Err(ErrorCode::GroupIdNotFound),
+            Err(error) => return Err(error.into()),
+        }
+        self.remove(&cell);
+        self.bury(group).await;
+        Ok(())
+    }
+
+    /// Appends a tombstone. If that fails the group is back, empty, after the next load.
+    async fn bury(&self, group: &str) {
+        let buried = match record::group_record(&Str::from(group), None) {
+            Ok(tombstone) => match self.append(&[tombstone], Content::Groups) {
+                Ok(appending) => appending.done().await,
+                Err(code) => Err(code),
+            },
+            Err(_) => Err(ErrorCode::UnknownServerError),
+        };
+        if let Err(code) = buried {
+            tracing::warn!(
+                group,
+                code = code.name(),
+                "the group is deleted, but that is not in the log: it may come back, empty, at another coordinator"
+            );
+        }
+    }
+}
+
+/// Why no offset of a group may be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OffsetDeleteRefused {
+    #[error("the group does not exist")]
+    NoGroup,
+    #[error(transparent)]
+    Group(GroupError),
+}
+
+impl From<OffsetDeleteRefused> for ErrorCode {
+    fn from(refused: OffsetDeleteRefused) -> ErrorCode {
+        match refused {
+            OffsetDeleteRefused::NoGroup => ErrorCode::GroupIdNotFound,
+            OffsetDeleteRefused::Group(error) => error.into(),
+        }
+    }
+}

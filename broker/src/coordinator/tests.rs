@@ -1,0 +1,182 @@
+//! Groups over the wire's messages, on one broker that leads a partition of `__consumer_offsets`.
+
+use bytes::Bytes;
+use client::wire::messages::join_group_request::JoinGroupRequestProtocol;
+use client::wire::messages::leave_group_request::MemberIdentity;
+use client::wire::messages::sync_group_request::SyncGroupRequestAssignment;
+use client::wire::messages::{
+    DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, ListGroupsRequest, SyncGroupRequest, SyncGroupResponse,
+};
+use client::wire::{ErrorCode, Str};
+
+use crate::api::testing::{Layout, ME, OneBroker};
+use crate::group;
+
+const OTHER: i32 = 2;
+
+fn layout(leader: &[i32], epoch: i32) -> Layout<'_> {
+    Layout {
+        topic: group::TOPIC,
+        leaders: leader,
+        replicas: &[ME, OTHER],
+        isr: &[ME],
+        epoch,
+        ..Layout::default()
+    }
+}
+
+async fn coordinator() -> OneBroker {
+    let broker = OneBroker::start();
+    broker.assign(&layout(&[ME], 0)).await;
+    loaded(&broker).await;
+    broker
+}
+
+/// Waits until the one partition is loaded, or is given up.
+async fn loaded(broker: &OneBroker) {
+    let leads = broker.partition(group::TOPIC, 0).status().is_leader();
+    while broker.context.coordinator.led("g").is_ok() != leads {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn join(member_id: &str) -> JoinGroupRequest {
+    let protocol = JoinGroupRequestProtocol { name: "range".into(), metadata: Bytes::from_static(b"meta") };
+    JoinGroupRequest {
+        group_id: "g".into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 60_000,
+        member_id: member_id.into(),
+        protocol_type: "consumer".into(),
+        protocols: vec![protocol],
+        ..JoinGroupRequest::default()
+    }
+}
+
+/// Joins as clients do: twice.
+async fn join_twice(broker: &OneBroker) -> JoinGroupResponse {
+    let first = broker.call(9, &join("")).await;
+    assert_eq!(first.error_code, ErrorCode::MemberIdRequired.code());
+    broker.call(9, &join(&first.member_id)).await
+}
+
+async fn sync(broker: &OneBroker, joined: &JoinGroupResponse) -> SyncGroupResponse {
+    let assignment = |member_id: &Str| SyncGroupRequestAssignment {
+        member_id: member_id.clone(),
+        assignment: Bytes::from(format!("for {member_id}")),
+    };
+    let request = SyncGroupRequest {
+        group_id: "g".into(),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        protocol_type: Some("consumer".into()),
+        protocol_name: Some("range".into()),
+        assignments: joined.members.iter().map(|member| assignment(&member.member_id)).collect(),
+        ..SyncGroupRequest::default()
+    };
+    broker.call(5, &request).await
+}
+
+async fn heartbeat(broker: &OneBroker, member_id: &str, generation_id: i32) -> ErrorCode {
+    let request = HeartbeatRequest {
+        group_id: "g".into(),
+        generation_id,
+        member_id: member_id.into(),
+        ..HeartbeatRequest::default()
+    };
+    ErrorCode::from_code(broker.call(4, &request).await.error_code)
+}
+
+async fn state(broker: &OneBroker) -> String {
+    let request = DescribeGroupsRequest { groups: vec!["g".into()], ..DescribeGroupsRequest::default() };
+    broker.call(5, &request).await.groups[0].group_state.to_string()
+}
+
+#[tokio::test]
+async fn a_group_lives_and_is_deleted() {
+    let broker = coordinator().await;
+    assert_eq!(state(&broker).await, "Dead");
+    let joined = join_twice(&broker).await;
+    assert_eq!((joined.error_code, joined.generation_id, joined.members.len()), (0, 1, 1));
+    assert!(joined.member_id.starts_with("tests-"), "{}", joined.member_id);
+    assert_eq!(joined.leader, joined.member_id);
+    assert_eq!(state(&broker).await, "CompletingRebalance");
+    let synced = sync(&broker, &joined).await;
+    assert_eq!(synced.assignment, format!("for {}", joined.member_id));
+    assert_eq!(heartbeat(&broker, &joined.member_id, 1).await, ErrorCode::None);
+    assert_eq!(heartbeat(&broker, &joined.member_id, 2).await, ErrorCode::IllegalGeneration);
+
+    let listed = broker.call(5, &ListGroupsRequest::default()).await;
+    let [group] = &listed.groups[..] else { panic!("{listed:?}") };
+    let seen = (&*group.group_id, &*group.protocol_type, &*group.group_state, &*group.group_type);
+    assert_eq!(seen, ("g", "consumer", "Stable", "classic"));
+    for (states, types, count) in
+        [("stable", "", 1), ("Empty", "", 0), ("nonsense", "", 0), ("", "CLASSIC", 1), ("", "consumer", 0)]
+    {
+        let filter = |name: &str| if name.is_empty() { Vec::new() } else { vec![Str::from(name)] };
+        let request = ListGroupsRequest { states_filter: filter(states), types_filter: filter(types) };
+        assert_eq!(broker.call(5, &request).await.groups.len(), count, "{states} {types}");
+    }
+
+    let delete = DeleteGroupsRequest { groups_names: vec!["g".into(), "none".into(), "g".into()] };
+    let codes = |response: client::wire::messages::DeleteGroupsResponse| {
+        response.results.iter().map(|one| (one.group_id.to_string(), one.error_code)).collect::<Vec<_>>()
+    };
+    let expected = [("g".to_owned(), 68), ("none".to_owned(), 69)];
+    assert_eq!(codes(broker.call(2, &delete).await), expected);
+    let leave = LeaveGroupRequest {
+        group_id: "g".into(),
+        members: vec![MemberIdentity { member_id: joined.member_id, ..MemberIdentity::default() }],
+        ..LeaveGroupRequest::default()
+    };
+    let left = broker.call(5, &leave).await;
+    assert_eq!((left.error_code, left.members[0].error_code), (0, 0));
+    assert_eq!(state(&broker).await, "Empty");
+    let expected = [("g".to_owned(), 0), ("none".to_owned(), 69)];
+    assert_eq!(codes(broker.call(2, &delete).await), expected);
+    assert_eq!(state(&broker).await, "Dead");
+}
+
+#[tokio::test]
+async fn a_group_goes_on_after_a_change_of_leader_and_back() {
+    let broker = coordinator().await;
+    let joined = join_twice(&broker).await;
+    let synced = sync(&broker, &joined).await;
+    broker.assign(&layout(&[OTHER], 1)).await;
+    loaded(&broker).await;
+    assert_eq!(heartbeat(&broker, &joined.member_id, 1).await, ErrorCode::NotCoordinator);
+    assert_eq!(broker.call(9, &join("")).await.error_code, ErrorCode::NotCoordinator.code());
+    assert_eq!(sync(&broker, &joined).await.error_code, ErrorCode::NotCoordinator.code());
+    broker.assign(&layout(&[ME], 2)).await;
+    loaded(&broker).await;
+    assert_eq!(heartbeat(&broker, &joined.member_id, 1).await, ErrorCode::None);
+    assert_eq!(state(&broker).await, "Stable");
+    assert_eq!(sync(&broker, &joined).await, synced);
+}
+
+#[tokio::test]
+async fn who_waits_when_the_lead_is_lost_is_told_so() {
+    let broker = coordinator().await;
+    let joined = join_twice(&broker).await;
+    sync(&broker, &joined).await;
+    let mut old = join("");
+    old.protocols[0].metadata = Bytes::from_static(b"second");
+    let (parked, ()) = tokio::join!(broker.call(3, &old), async {
+        while state(&broker).await != "PreparingRebalance" {
+            tokio::task::yield_now().await;
+        }
+        broker.assign(&layout(&[OTHER], 1)).await;
+    });
+    assert_eq!(parked.error_code, ErrorCode::NotCoordinator.code());
+}
+
+#[tokio::test]
+async fn followers_come_and_go_without_a_rebalance() {
+    let broker = coordinator().await;
+    let joined = join_twice(&broker).await;
+    let synced = sync(&broker, &joined).await;
+    broker.assign(&layout(&[ME], 1)).await;
+    assert_eq!(heartbeat(&broker, &joined.member_id, 1).await, ErrorCode::None);
+    assert_eq!(sync(&broker, &joined).await, synced);
+}

@@ -1,2 +1,0 @@
-mod bytes;
-mod division;
