@@ -5,6 +5,7 @@
 
 #![deny(clippy::indexing_slicing)]
 
+pub mod assignor;
 mod chunk;
 mod fetcher;
 mod offsets;

@@ -21,6 +21,8 @@ pub(super) struct BatchFile {
 #[derive(Debug)]
 pub(super) struct Batches {
     source: BatchFile,
+    /// Bytes read at once, or more for a batch that is larger.
+    window_len: usize,
     position: u64,
     /// Bytes of the file from `window_at` on.
     window: Vec<u8>,
@@ -34,7 +36,12 @@ impl BatchFile {
 
     /// Starts at a position at which a batch starts.
     pub(super) fn walk(self, position: u64) -> Batches {
-        Batches { source: self, position, window: Vec::new(), window_at: 0 }
+        self.walk_in_steps(position, WINDOW)
+    }
+
+    /// The same, reading `step` bytes at once.
+    pub(super) fn walk_in_steps(self, position: u64, step: usize) -> Batches {
+        Batches { source: self, window_len: step, position, window: Vec::new(), window_at: 0 }
     }
 }
 
@@ -70,6 +77,16 @@ impl Batches {
         }
     }
 
+    /// Once the walk is over: an error unless it came to the end of the file.
+    pub(super) fn check_complete(&self) -> Result<(), LogError> {
+        let rest = self.source.size.saturating_sub(self.position);
+        if rest == 0 {
+            return Ok(());
+        }
+        let found = usize::try_from(rest).unwrap_or(usize::MAX);
+        Err(self.damaged(BatchError::Truncated { needed: found.saturating_add(1), found }))
+    }
+
     /// Bytes of the next entry, if all of it is in the file.
     fn next_size(&mut self) -> Result<Option<usize>, LogError> {
         let rest = self.source.size.saturating_sub(self.position);
@@ -90,7 +107,7 @@ impl Batches {
         let window_end = self.window_at + self.window.len() as u64;
         if position < self.window_at || position + len as u64 > window_end {
             let rest = usize::try_from(self.source.size.saturating_sub(position)).unwrap_or(usize::MAX);
-            self.window.resize(len.max(WINDOW).min(rest), 0);
+            self.window.resize(len.max(self.window_len).min(rest), 0);
             self.window_at = position;
             self.source.file.read_exact_at(position, &mut self.window)?;
         }

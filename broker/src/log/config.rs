@@ -22,6 +22,14 @@ pub struct LogConfig {
     pub retention_bytes: i64,
     /// −1: without limit.
     pub retention_ms: i64,
+    /// Which part of a log must be dirty for compaction to be worth while, from 0 to 1.
+    pub min_cleanable_dirty_ratio: f64,
+    /// How long a tombstone can still be read after its segment was first compacted.
+    pub delete_retention_ms: i64,
+    /// Records younger than this are not compacted.
+    pub min_compaction_lag_ms: i64,
+    /// Records older than this have to be compacted.
+    pub max_compaction_lag_ms: i64,
     pub file_delete_delay_ms: i64,
     pub flush_messages: i64,
     pub flush_ms: i64,
@@ -44,6 +52,10 @@ impl Default for LogConfig {
             index_interval_bytes: 4096,
             retention_bytes: -1,
             retention_ms: 7 * DAY_MS,
+            min_cleanable_dirty_ratio: 0.5,
+            delete_retention_ms: DAY_MS,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
             file_delete_delay_ms: 60_000,
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
@@ -92,6 +104,13 @@ impl LogConfig {
             "index.interval.bytes" => self.index_interval_bytes = i32_from(0, "Value must be at least 0")?,
             "retention.bytes" => self.retention_bytes = i64_from(i64::MIN, "Not a number of type LONG")?,
             "retention.ms" => self.retention_ms = i64_from(-1, "Value must be at least -1")?,
+            "min.cleanable.dirty.ratio" => {
+                let ratio = value.trim().parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+                self.min_cleanable_dirty_ratio = ratio.ok_or_else(|| invalid("Value must be from 0 to 1"))?;
+            }
+            "delete.retention.ms" => self.delete_retention_ms = i64_from(0, "Value must be at least 0")?,
+            "min.compaction.lag.ms" => self.min_compaction_lag_ms = i64_from(0, "Value must be at least 0")?,
+            "max.compaction.lag.ms" => self.max_compaction_lag_ms = i64_from(1, "Value must be at least 1")?,
             "file.delete.delay.ms" => self.file_delete_delay_ms = i64_from(0, "Value must be at least 0")?,
             "flush.messages" => self.flush_messages = i64_from(1, "Value must be at least 1")?,
             "flush.ms" => self.flush_ms = i64_from(0, "Value must be at least 0")?,
@@ -117,6 +136,14 @@ impl LogConfig {
 
     pub(super) fn max_segment_bytes(&self) -> u64 {
         u64::try_from(self.segment_bytes).unwrap_or(0)
+    }
+
+    /// Age at which a segment is closed: what is in the open one could not be compacted in time.
+    pub(super) fn max_segment_ms(&self) -> i64 {
+        match self.cleanup_policy_compact && self.max_compaction_lag_ms > 0 {
+            true => self.segment_ms.min(self.max_compaction_lag_ms),
+            false => self.segment_ms,
+        }
     }
 
     pub(super) fn max_index_bytes(&self) -> usize {

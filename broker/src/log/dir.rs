@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::dir_checkpoints::DirCheckpoints;
 use super::disk::Disk;
 use super::error::LogError;
 
@@ -20,6 +21,7 @@ pub struct LogDir {
     failed: OnceLock<String>,
     on_failure: OnDirFailure,
     doomed: Mutex<Vec<Doomed>>,
+    checkpoints: DirCheckpoints,
 }
 
 /// A file or directory that is to be removed at some time.
@@ -32,7 +34,14 @@ struct Doomed {
 
 impl LogDir {
     pub fn new(path: PathBuf, disk: Disk, on_failure: OnDirFailure) -> Arc<LogDir> {
-        Arc::new(LogDir { path, disk, failed: OnceLock::new(), on_failure, doomed: Mutex::new(Vec::new()) })
+        Arc::new(LogDir {
+            checkpoints: DirCheckpoints::new(disk.clone(), path.clone()),
+            path,
+            disk,
+            failed: OnceLock::new(),
+            on_failure,
+            doomed: Mutex::new(Vec::new()),
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -41,6 +50,10 @@ impl LogDir {
 
     pub fn disk(&self) -> &Disk {
         &self.disk
+    }
+
+    pub(super) fn checkpoints(&self) -> &DirCheckpoints {
+        &self.checkpoints
     }
 
     pub fn is_offline(&self) -> bool {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use client::ids::{Offset, TopicPartition, Uuid};
 use thiserror::Error;
 
-use super::checkpoint::{self, CLEANER_OFFSETS, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS};
+use super::checkpoint::{CLEANER_OFFSETS, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS};
 use super::clean_shutdown;
 use super::config::LogConfig;
 use super::dir::{LogDir, OnDirFailure};
@@ -93,8 +93,6 @@ struct State {
     waiting: BTreeMap<TopicPartition, Log>,
     /// Where each log is, taken or not.
     homes: BTreeMap<TopicPartition, PathBuf>,
-    /// What each checkpoint file holds, by directory and name; a file still without text is not in it.
-    written: BTreeMap<(PathBuf, &'static str), BTreeMap<TopicPartition, Offset>>,
     /// Directories whose logs were all loaded: only there a shutdown can be a clean one.
     loaded: BTreeSet<PathBuf>,
 }
@@ -262,11 +260,7 @@ impl LogDirs {
         let clean = clean_shutdown::take(disk, dir.path())?;
         let mut offsets = BTreeMap::new();
         for name in [RECOVERY_POINTS, LOG_STARTS, HIGH_WATERMARKS, CLEANER_OFFSETS] {
-            let path = dir.path().join(name);
-            if !disk.exists(&path)? {
-                disk.write(&path, b"")?;
-            }
-            offsets.insert(name, checkpoint::read_offsets(disk, &path)?);
+            offsets.insert(name, dir.checkpoints().read(name)?);
         }
         let offset_of = |name, partition: &TopicPartition| {
             let known = offsets.get(name).and_then(|offsets| offsets.get(partition));
@@ -281,11 +275,7 @@ impl LogDirs {
             };
             Found { partition, from }
         });
-        let found = found.collect();
-        let written = offsets.into_iter().filter(|(_, offsets)| !offsets.is_empty());
-        let written = written.map(|(name, offsets)| ((dir.path().to_path_buf(), name), offsets));
-        self.state().written.extend(written);
-        Ok(found)
+        Ok(found.collect())
     }
 
     /// Hands a log that was loaded at start over to its partition.
@@ -356,13 +346,8 @@ impl LogDirs {
 
     /// What the checkpoints say of an earlier partition of the same name must not be taken for this one.
     fn scrub_checkpoints(&self, dir: &LogDir, partition: &TopicPartition) -> Result<(), DiskError> {
-        let mut state = self.state();
-        for ((path, name), offsets) in &mut state.written {
-            if path == dir.path() && offsets.remove(partition).is_some() {
-                checkpoint::write_offsets(&self.options.disk, &path.join(name), offsets)?;
-            }
-        }
-        Ok(())
+        let _state = self.state();
+        dir.checkpoints().scrub(partition)
     }
 
     /// The online directory with the fewest logs, which counts the partition from now on: logs are
@@ -405,45 +390,53 @@ impl LogDirs {
 
     /// Writes `replication-offset-checkpoint`. `taken` are the marks of all logs that were taken or created.
     pub fn checkpoint_high_watermarks(&self, taken: &[LogMarks]) {
-        self.checkpoint(HIGH_WATERMARKS, taken, |marks| Some(marks.high_watermark));
+        self.checkpoint(HIGH_WATERMARKS, taken, |marks, _| Some(marks.high_watermark));
     }
 
     /// Writes `recovery-point-offset-checkpoint`.
     pub fn checkpoint_recovery_points(&self, taken: &[LogMarks]) {
-        self.checkpoint(RECOVERY_POINTS, taken, |marks| Some(marks.recovery_point));
+        self.checkpoint(RECOVERY_POINTS, taken, |marks, known| {
+            // A truncation has written the point it went back to; marks taken before it know better no more.
+            let cut_since = marks.cuts_now.load(Ordering::Acquire) != marks.cuts;
+            Some(if cut_since { marks.recovery_point.min(known?) } else { marks.recovery_point })
+        });
     }
 
     /// Writes `log-start-offset-checkpoint`: only starts that the segments do not tell.
     pub fn checkpoint_log_starts(&self, taken: &[LogMarks]) {
-        self.checkpoint(LOG_STARTS, taken, |marks| {
+        self.checkpoint(LOG_STARTS, taken, |marks, _| {
             (marks.start > marks.first_segment).then_some(marks.start)
         });
+    }
+
+    /// Writes `cleaner-offset-checkpoint` of a directory, without partitions that are no longer in it.
+    pub fn checkpoint_cleaned(&self, dir: &LogDir) {
+        let state = self.state();
+        let is_here =
+            |partition: &TopicPartition| state.homes.get(partition).is_some_and(|home| home == dir.path());
+        if let Err(error) = dir.checkpoints().write_noted(CLEANER_OFFSETS, is_here) {
+            dir.fail(&error);
+        }
     }
 
     fn checkpoint(
         &self,
         name: &'static str,
         taken: &[LogMarks],
-        offset_of: impl Fn(&LogMarks) -> Option<Offset>,
+        offset_of: impl Fn(&LogMarks, Option<Offset>) -> Option<Offset>,
     ) {
-        let mut state = self.state();
+        let state = self.state();
         let waiting: Vec<LogMarks> = state.waiting.values().map(Log::marks).collect();
         for held in self.online_held() {
             let here = waiting.iter().chain(taken).filter(|marks| Arc::ptr_eq(&marks.dir, &held.dir));
             // A log deleted since its marks were taken is not to come back, nor to speak for its successor.
             let here = here.filter(|marks| !marks.deleted.load(Ordering::Acquire));
-            let offsets: BTreeMap<TopicPartition, Offset> =
-                here.filter_map(|marks| Some((marks.partition.clone(), offset_of(marks)?))).collect();
-            let key = (held.dir.path().to_path_buf(), name);
-            if state.written.get(&key) == Some(&offsets) {
-                continue;
-            }
-            let path = held.dir.path().join(name);
-            match checkpoint::write_offsets(&self.options.disk, &path, &offsets) {
-                Ok(()) => {
-                    state.written.insert(key, offsets);
-                }
-                Err(error) => held.dir.fail(&error),
+            let written = held.dir.checkpoints().update(name, |known| {
+                let offset_of = |marks: &LogMarks| offset_of(marks, known.get(&marks.partition).copied());
+                here.filter_map(|marks| Some((marks.partition.clone(), offset_of(marks)?))).collect()
+            });
+            if let Err(error) = written {
+                held.dir.fail(&error);
             }
         }
     }

@@ -25,7 +25,7 @@ pub struct Flushed {
     up_to: Offset,
     /// The active segment's base then: all files of the segments before it were synced.
     active: Offset,
-    truncations: u64,
+    cuts: u64,
     epoch_changes: u64,
     at_ms: i64,
 }
@@ -71,7 +71,7 @@ impl Log {
     /// Takes the outcome of a job that [`Log::flush_due`] gave.
     pub fn flushed(&mut self, outcome: Result<Flushed, DiskError>) -> Result<(), LogError> {
         let outcome = self.home.note(outcome.map_err(LogError::from))?;
-        if outcome.truncations == self.truncations {
+        if outcome.cuts == self.cuts() {
             self.advance_recovery_point(&outcome);
         }
         Ok(())
@@ -115,8 +115,8 @@ impl Log {
             files.extend(segment.files_to_sync()?);
         }
         let epoch_changes = self.epochs.changes();
-        let (active, truncations) = (self.active().base(), self.truncations);
-        let outcome = Flushed { up_to, active, truncations, epoch_changes, at_ms: now_ms };
+        let (active, cuts) = (self.active().base(), self.cuts());
+        let outcome = Flushed { up_to, active, cuts, epoch_changes, at_ms: now_ms };
         Ok(FlushJob { disk: self.disk().clone(), dir: self.path.clone(), files, sync_names, outcome })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use client::ids::{LeaderEpoch, Offset, TopicPartition, Uuid};
 
@@ -37,8 +37,8 @@ pub struct Log {
     pub(super) recovery_point: Offset,
     /// Base of the first segment whose files may have changed since they were last synced; [`NOTHING_DIRTY`] if none.
     pub(super) dirty_from: Offset,
-    /// Cuts so far: a flush that was begun before a cut proves nothing after it.
-    pub(super) truncations: u64,
+    /// Cuts so far: what was begun before a cut proves nothing after it. Changed under the partition's lock.
+    pub(super) cuts: Arc<AtomicU64>,
     pub(super) last_flush_ms: i64,
     pub(super) epochs: EpochCache,
     pub(super) producers: Producers,
@@ -60,6 +60,9 @@ pub struct LogMarks {
     pub first_segment: Offset,
     pub high_watermark: Offset,
     pub recovery_point: Offset,
+    /// Cuts when the marks were taken, and now.
+    pub(super) cuts: u64,
+    pub(super) cuts_now: Arc<AtomicU64>,
     /// Whether the log was deleted since. Another of the same name has marks of its own.
     pub(super) deleted: Arc<AtomicBool>,
 }
@@ -198,8 +201,14 @@ impl Log {
             first_segment: self.first_base(),
             high_watermark: self.high_watermark,
             recovery_point: self.recovery_point,
+            cuts: self.cuts(),
+            cuts_now: Arc::clone(&self.cuts),
             deleted: Arc::clone(&self.deleted),
         }
+    }
+
+    pub(super) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
     }
 
     /// Ends writing: all is synced, and the files are left as a cleanly stopped broker leaves them.

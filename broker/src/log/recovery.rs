@@ -92,7 +92,7 @@ impl Log {
             high_watermark: Offset(0),
             recovery_point: from.recovery_point,
             dirty_from: NOTHING_DIRTY,
-            truncations: 0,
+            cuts: Arc::default(),
             last_flush_ms: now_ms,
             jitter_seed,
             deleted: Arc::default(),

@@ -106,8 +106,22 @@ impl Log {
 
     /// Takes a segment out of the log; its files get the suffix `.deleted` and go after `file.delete.delay.ms`.
     pub(super) fn remove_segment(&mut self, base: Offset, now_ms: i64) -> Result<(), DiskError> {
-        let Some(segment) = self.segments.remove(&base) else { return Ok(()) };
         let snapshot = self.producers.give_up_snapshot(base);
+        self.remove_segment_with(base, snapshot, now_ms)
+    }
+
+    /// As [`Log::remove_segment`], but the snapshot of producers at its base stays: another segment begins there.
+    pub(super) fn remove_segment_but_snapshot(&mut self, base: Offset, now_ms: i64) -> Result<(), DiskError> {
+        self.remove_segment_with(base, None, now_ms)
+    }
+
+    fn remove_segment_with(
+        &mut self,
+        base: Offset,
+        snapshot: Option<PathBuf>,
+        now_ms: i64,
+    ) -> Result<(), DiskError> {
+        let Some(segment) = self.segments.remove(&base) else { return Ok(()) };
         for path in segment.paths().into_iter().chain(snapshot) {
             let doomed = with_suffix(&path, names::DELETED);
             match self.disk().rename(&path, &doomed) {

@@ -13,6 +13,7 @@ use super::disk::{Disk, DiskError, DiskFile};
 use super::error::LogError;
 use super::names;
 use super::offset_index::OffsetIndex;
+use super::retention::with_suffix;
 use super::time_index::{TimeEntry, TimeIndex};
 use super::txn_index::TxnIndex;
 
@@ -24,6 +25,8 @@ pub(super) struct Segment {
     disk: Disk,
     dir: PathBuf,
     base: Offset,
+    /// Of the files' names: none, or that of a segment that is not in the log yet.
+    suffix: &'static str,
     log: OnceLock<DiskFile>,
     /// Bytes of batches; a preallocated file is longer.
     size: u64,
@@ -82,12 +85,30 @@ impl Segment {
         roll_jitter_ms: i64,
         now_ms: i64,
     ) -> Segment {
-        let path = |suffix| dir.join(names::of_offset(base, suffix));
+        Segment::named(disk, dir, base, "", size, config, roll_jitter_ms, now_ms)
+    }
+
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the one place where a segment is made, called by three that each know most of it"
+    )]
+    fn named(
+        disk: &Disk,
+        dir: &Path,
+        base: Offset,
+        suffix: &'static str,
+        size: u64,
+        config: &LogConfig,
+        roll_jitter_ms: i64,
+        now_ms: i64,
+    ) -> Segment {
+        let path = |kind| with_suffix(&dir.join(names::of_offset(base, kind)), suffix);
         let index_bytes = config.max_index_bytes();
         Segment {
             disk: disk.clone(),
             dir: dir.to_path_buf(),
             base,
+            suffix,
             log: OnceLock::new(),
             size,
             preallocated: false,
@@ -113,18 +134,36 @@ impl Segment {
         now_ms: i64,
     ) -> Result<Segment, DiskError> {
         let mut segment = Segment::existing(disk, dir, base, 0, config, roll_jitter_ms, now_ms);
-        for path in segment.paths() {
-            disk.remove_file(&path)?;
-        }
-        let log = disk.open_or_create(&segment.log_path())?;
+        segment.create_files()?;
         if config.preallocate {
-            log.set_len(config.max_segment_bytes())?;
+            segment.log_file()?.set_len(config.max_segment_bytes())?;
             segment.preallocated = true;
         }
-        segment.log = OnceLock::from(log);
-        segment.offsets.reserve()?;
-        segment.times.reserve()?;
         Ok(segment)
+    }
+
+    /// Makes an empty segment that is to take the place of others, removing what an earlier attempt left.
+    pub(super) fn create_cleaned(
+        disk: &Disk,
+        dir: &Path,
+        base: Offset,
+        config: &LogConfig,
+    ) -> Result<Segment, DiskError> {
+        let mut segment = Segment::named(disk, dir, base, names::CLEANED, 0, config, 0, 0);
+        segment.create_files()?;
+        Ok(segment)
+    }
+
+    fn create_files(&mut self) -> Result<(), DiskError> {
+        self.remove_files()?;
+        self.log = OnceLock::from(self.disk.open_or_create(&self.log_path())?);
+        self.offsets.reserve()?;
+        self.times.reserve()
+    }
+
+    /// Removes what there is of its files.
+    pub(super) fn remove_files(&self) -> Result<(), DiskError> {
+        self.paths().iter().try_for_each(|path| self.disk.remove_file(path))
     }
 
     pub(super) fn base(&self) -> Offset {
@@ -136,7 +175,7 @@ impl Segment {
     }
 
     pub(super) fn log_path(&self) -> PathBuf {
-        self.dir.join(names::of_offset(self.base, names::LOG))
+        with_suffix(&self.dir.join(names::of_offset(self.base, names::LOG)), self.suffix)
     }
 
     /// Its files, whether or not they exist.
@@ -168,7 +207,7 @@ impl Segment {
             return Ok(true);
         }
         let age_ms = self.age_ms(incoming.max_timestamp, now_ms)?;
-        if self.size > 0 && age_ms > config.segment_ms.saturating_sub(self.roll_jitter_ms) {
+        if self.size > 0 && age_ms > config.max_segment_ms().saturating_sub(self.roll_jitter_ms) {
             return Ok(true);
         }
         Ok(self.size > 0 && (self.offsets.is_full()? || self.times.is_full()?))
@@ -183,7 +222,8 @@ impl Segment {
         })
     }
 
-    fn first_timestamp(&self) -> Result<i64, LogError> {
+    /// Of the first batch; −1 without one.
+    pub(super) fn first_timestamp(&self) -> Result<i64, LogError> {
         if let Some(timestamp) = self.first_timestamp.get() {
             return Ok(*timestamp);
         }

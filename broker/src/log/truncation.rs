@@ -1,7 +1,11 @@
 //! Cutting a log: its end, when it parted from the leader's, and its start, when old records are given up.
 
+use std::sync::atomic::Ordering;
+
 use client::ids::Offset;
 
+use super::checkpoint::{CLEANER_OFFSETS, RECOVERY_POINTS};
+use super::disk::DiskError;
 use super::error::LogError;
 use super::log::{Log, jitter_ms};
 use super::segment::Segment;
@@ -52,10 +56,9 @@ impl Log {
         let later: Vec<Offset> = self.segments.range(offset + 1..).map(|(base, _)| *base).collect();
         self.remove_segments_for_good(&later, now_ms)?;
         self.active_mut().truncate_to(offset, now_ms)?;
-        self.truncations += 1;
         self.active_is_dirty();
         self.end = offset;
-        self.recovery_point = self.recovery_point.min(offset);
+        self.was_cut_to(offset)?;
         self.epochs.truncate_from_end(offset)?;
         self.start = self.start.min(offset);
         self.high_watermark = self.high_watermark.min(offset);
@@ -73,16 +76,26 @@ impl Log {
         );
         let all: Vec<Offset> = self.segments.keys().copied().collect();
         self.remove_segments_for_good(&all, now_ms)?;
-        self.truncations += 1;
+        self.was_cut_to(offset)?;
         let jitter = jitter_ms(&self.config, self.jitter_seed, offset);
         let segment = Segment::create(self.home.disk(), &self.path, offset, &self.config, jitter, now_ms)?;
         self.segments.insert(offset, segment);
         self.epochs.clear()?;
         self.producers.start_anew_at(offset)?;
         (self.start, self.end, self.high_watermark) = (offset, offset, offset);
-        self.recovery_point = self.recovery_point.min(offset);
         self.dirty_from = offset;
         Ok(())
+    }
+
+    /// Takes back what was said of the log from `offset` on: other batches will lie there, neither flushed nor compacted.
+    /// The files are written at once, or a power failure would have the new batches believed unseen.
+    fn was_cut_to(&mut self, offset: Offset) -> Result<(), DiskError> {
+        self.cuts.fetch_add(1, Ordering::AcqRel);
+        self.recovery_point = self.recovery_point.min(offset);
+        let checkpoints = self.home.checkpoints();
+        checkpoints.lower(RECOVERY_POINTS, &self.partition, offset)?;
+        let segment = self.segments.range(..=offset).next_back().map_or(offset, |(base, _)| *base);
+        checkpoints.lower(CLEANER_OFFSETS, &self.partition, segment)
     }
 
     pub(super) fn raise_start(&mut self, offset: Offset) -> Result<bool, LogError> {

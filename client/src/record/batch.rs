@@ -2,10 +2,10 @@
 
 use thiserror::Error;
 
-use super::attributes::{Attributes, TimestampType, UnknownCodec};
+use super::attributes::{Attributes, Codec, TimestampType, UnknownCodec};
 use super::endian::{i8_at, i16_at, i32_at, i64_at, put_i16, put_i32, put_i64, put_u32, u32_at};
 use super::entry::EntryError;
-use super::{NO_PRODUCER_ID, NO_SEQUENCE};
+use super::{NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP};
 use crate::ids::{LeaderEpoch, Offset};
 
 pub use super::entry::{AnyBatch, BatchSummary, Batches, EntryHeader, Tail, batches};
@@ -119,6 +119,24 @@ impl BatchHeader {
             *magic = self.magic.cast_unsigned();
         }
         header
+    }
+
+    /// The batch that is left when compaction took all records of this one: a header, whole, with the place, the
+    /// producer and the greatest timestamp of before (Kafka's `DefaultRecordBatch.writeEmptyHeader`).
+    pub fn emptied(&self) -> [u8; HEADER_LEN] {
+        let attributes = Attributes::new(Codec::None, self.attributes.timestamp_type())
+            .with_transactional(self.attributes.is_transactional())
+            .with_control(self.attributes.is_control());
+        let header = BatchHeader {
+            batch_length: (HEADER_LEN - LOG_OVERHEAD) as i32,
+            attributes,
+            base_timestamp: NO_TIMESTAMP,
+            record_count: 0,
+            ..*self
+        };
+        let mut bytes = header.to_bytes();
+        reset_crc(&mut bytes);
+        bytes
     }
 
     /// Bytes of the whole batch.
@@ -265,6 +283,22 @@ mod tests {
         patched.check_crc().unwrap();
         assert_eq!(patched.attributes(), Attributes(0x0018));
         assert_eq!(patched.max_timestamp(), 5_000);
+    }
+
+    #[test]
+    fn an_emptied_batch_keeps_its_place_and_its_producer() {
+        let full = BatchHeader { attributes: Attributes(0x75), record_count: 5, ..header() };
+        let bytes = full.emptied();
+        let batch = AnyBatch::parse(&bytes).unwrap();
+        batch.check_crc().unwrap();
+        let expected = BatchHeader {
+            attributes: Attributes(0x30),
+            base_timestamp: -1,
+            record_count: 0,
+            crc: batch.header().unwrap().crc,
+            ..full
+        };
+        assert_eq!(batch.header(), Some(&expected));
     }
 
     #[test]

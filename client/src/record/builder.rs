@@ -169,6 +169,12 @@ impl BatchBuilder {
         self.settle()
     }
 
+    /// Gives the batch the offsets up to `last` though it has no records for them, as compaction leaves it: what
+    /// follows in the producer's sequence is counted from there.
+    pub fn cover_through(&mut self, last: Offset) {
+        self.last_offset = self.last_offset.max(Some(last));
+    }
+
     /// Ends the batch: its bytes, with the right CRC. One without records is only a header.
     pub fn finish(mut self) -> Result<Vec<u8>, BuildError> {
         let last_offset_delta = match self.last_offset {

@@ -1,6 +1,7 @@
 //! Tests with real processes.
 
 mod admin;
+mod assignors;
 mod clients;
 mod controller;
 mod discovery;

@@ -31,6 +31,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("client/src/consumer/fetcher/partitions.rs", Kind::Pure),
     ("client/src/consumer/fetcher/request.rs", Kind::Pure),
     ("client/src/fetch_session.rs", Kind::Pure),
+    ("client/src/consumer/assignor.rs", Kind::Pure),
+    ("client/src/consumer/assignor/", Kind::Pure),
     ("client/src/ids.rs", Kind::Pure),
     ("client/src/wire/", Kind::Pure),
     // Names a part of an open file, to be sent from there.

@@ -7,6 +7,7 @@ mod simulated;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::wire::Records;
 use thiserror::Error;
@@ -310,6 +311,18 @@ impl DiskFile {
             File::Simulated(file) => file.set_len(len),
         };
         named(set, "resize", &self.path)
+    }
+
+    /// Sets when the file is said to have been written last.
+    pub fn set_modified(&self, modified_ms: i64) -> Result<(), DiskError> {
+        let set = match &self.inner {
+            File::Real(file) => {
+                let since_1970 = Duration::from_millis(u64::try_from(modified_ms).unwrap_or(0));
+                file.set_modified(std::time::UNIX_EPOCH + since_1970)
+            }
+            File::Simulated(file) => file.set_modified(modified_ms),
+        };
+        named(set, "set the time of", &self.path)
     }
 
     /// Makes the content and length survive a crash.

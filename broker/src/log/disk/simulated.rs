@@ -36,6 +36,8 @@ struct State {
     faults: Vec<Fault>,
     /// Bytes that may still be written; `None` is no limit.
     room: Option<u64>,
+    /// Changes and syncs that may still be made; `None` is no limit.
+    changes_left: Option<u64>,
     now_ms: i64,
 }
 
@@ -73,6 +75,11 @@ impl SimulatedDisk {
     /// How many more bytes can be written before ENOSPC; `None` for no limit.
     pub fn set_room(&self, bytes: Option<u64>) {
         self.lock_state().room = bytes;
+    }
+
+    /// How many more changes (writes, renames, removals and the like) and syncs succeed; `None` for no limit.
+    pub fn set_changes_left(&self, changes: Option<u64>) {
+        self.lock_state().changes_left = changes;
     }
 
     /// Makes the disk fail from now on.
@@ -242,18 +249,31 @@ impl State {
         self.check(path, |fault| if let Fault::Read(text) = fault { Some(text) } else { None })
     }
 
-    fn check_write(&self, path: &Path) -> io::Result<()> {
+    fn check_write(&mut self, path: &Path) -> io::Result<()> {
+        self.take_change()?;
         self.check(path, |fault| if let Fault::Write(text) = fault { Some(text) } else { None })
     }
 
-    fn check_sync(&self, path: &Path) -> io::Result<()> {
+    fn check_sync(&mut self, path: &Path) -> io::Result<()> {
+        self.take_change()?;
         self.check(path, |fault| if let Fault::Sync(text) = fault { Some(text) } else { None })
+    }
+
+    fn take_change(&mut self) -> io::Result<()> {
+        match &mut self.changes_left {
+            Some(0) => Err(failed()),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     fn check(&self, path: &Path, text_of: impl Fn(&Fault) -> Option<&String>) -> io::Result<()> {
         let path = path.to_string_lossy();
         let fails = self.faults.iter().filter_map(text_of).any(|text| path.contains(text.as_str()));
-        if fails { Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())) } else { Ok(()) }
+        if fails { Err(failed()) } else { Ok(()) }
     }
 
     /// Takes room for up to `wanted` bytes; what is missing is the caller's ENOSPC.
@@ -303,6 +323,12 @@ impl SimulatedFile {
         let mut content = self.lock_content();
         content.current.bytes.truncate(len);
         content.current.len = len;
+        Ok(())
+    }
+
+    pub(super) fn set_modified(&self, modified_ms: i64) -> io::Result<()> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner).check_write(&self.path)?;
+        self.lock_content().modified_ms = modified_ms;
         Ok(())
     }
 
@@ -370,6 +396,10 @@ fn rekeyed(
 
 fn cloned_pair((path, file): (&PathBuf, &SimulatedFile)) -> (PathBuf, SimulatedFile) {
     (path.clone(), file.clone())
+}
+
+fn failed() -> io::Error {
+    io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())
 }
 
 fn not_found() -> io::Error {

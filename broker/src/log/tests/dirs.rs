@@ -278,6 +278,32 @@ fn a_deleted_log_goes_after_the_delay_and_leaves_no_trace_for_its_successor() {
 }
 
 #[test]
+fn a_truncation_takes_the_checkpoints_back_at_once() {
+    let broker = Broker::with_dirs(&["/a"]);
+    let dirs = broker.start();
+    let mut log = create(&dirs, 0);
+    fill(&mut log, 9);
+    log.flush(NOW).unwrap();
+    let marks = [log.marks()];
+    dirs.checkpoint_recovery_points(&marks);
+    assert_eq!(broker.text("/a/recovery-point-offset-checkpoint"), "0\n1\nt 0 9\n");
+    log.truncate_to(Offset(4), NOW).unwrap();
+    assert_eq!(broker.text("/a/recovery-point-offset-checkpoint"), "0\n1\nt 0 4\n");
+    dirs.checkpoint_recovery_points(&marks);
+    assert_eq!(
+        broker.text("/a/recovery-point-offset-checkpoint"),
+        "0\n1\nt 0 4\n",
+        "older marks are outdated"
+    );
+    fill(&mut log, 3);
+    log.flush(NOW).unwrap();
+    dirs.checkpoint_recovery_points(&[log.marks()]);
+    assert_eq!(broker.text("/a/recovery-point-offset-checkpoint"), "0\n1\nt 0 7\n");
+    log.truncate_fully_and_start_at(Offset(2), NOW).unwrap();
+    assert_eq!(broker.text("/a/recovery-point-offset-checkpoint"), "0\n1\nt 0 2\n");
+}
+
+#[test]
 fn logs_made_at_the_same_time_are_spread_over_the_directories() {
     let broker = Broker::with_dirs(&["/a", "/b"]);
     let dirs = broker.start();

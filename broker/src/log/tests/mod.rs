@@ -2,6 +2,11 @@
 
 mod apache;
 mod append;
+mod compacting;
+mod compaction;
+mod compaction_crashes;
+mod compaction_interrupted;
+mod compaction_legacy;
 mod dirs;
 mod failures;
 mod offsets;

@@ -7,6 +7,7 @@ use client::ids::{LeaderEpoch, Offset, TopicPartition};
 use client::record::{BatchBuilder, BatchOptions, BatchSummary, NewRecord, Producer, batches};
 use client::wire::Records;
 
+use crate::log::checkpoint::CLEANER_OFFSETS;
 use crate::log::disk::SimulatedDisk;
 use crate::log::{Appended, Disk, LoadFrom, Log, LogConfig, LogDir, LogError};
 
@@ -43,6 +44,7 @@ impl Bench {
     pub(super) fn restart(&mut self) {
         let path = self.dir.path().to_path_buf();
         self.dir = LogDir::new(path, self.disk.clone(), Arc::new(|_, _| {}));
+        self.dir.checkpoints().read(CLEANER_OFFSETS).unwrap();
     }
 
     pub(super) fn partition() -> TopicPartition {
