@@ -19,6 +19,7 @@ mod java_string;
 pub mod log;
 pub mod membership;
 pub mod metadata;
+pub mod offsets;
 pub mod partition;
 mod peer;
 pub mod producer_ids;

@@ -10,6 +10,7 @@ use zookeeper_client::{Error, MultiReadResult, OneshotWatcher};
 use super::attachment::{Attachment, Gate};
 use super::error::{Failure, ZkError};
 use super::node::{Node, Stat};
+use super::op::LARGEST_REQUEST;
 use super::session::{Outcome, Send, Session};
 use super::watch::Watch;
 
@@ -40,7 +41,7 @@ impl Session {
     /// Many nodes, in the order of the paths; `None` where there is no node. They are read in
     /// several requests, so not at one moment.
     pub async fn get_many(&self, paths: &[String]) -> Result<Vec<Option<Node>>, ZkError> {
-        let chunks: Vec<Vec<String>> = paths.chunks(MULTI_READ).map(<[String]>::to_vec).collect();
+        let chunks = chunks(paths);
         let mut nodes = Vec::with_capacity(paths.len());
         for (chunk, outcome) in chunks.iter().zip(self.shared.pipeline(&chunks, send_multi_read).await) {
             match outcome {
@@ -57,10 +58,24 @@ impl Session {
         Ok(nodes)
     }
 
-    /// The children of many nodes, in the order of the paths; `None` where there is no node.
+    /// The children of many nodes, sorted, in the order of the paths; `None` where there is no node.
+    /// They are read in several requests, so not at one moment.
     pub async fn children_of_many(&self, paths: &[String]) -> Result<Vec<Option<Vec<String>>>, ZkError> {
-        let children = self.read_each(paths, send_children).await;
-        children.into_iter().map(ZkError::absent_is_none).collect()
+        let chunks = chunks(paths);
+        let mut found = Vec::with_capacity(paths.len());
+        for (chunk, outcome) in chunks.iter().zip(self.shared.pipeline(&chunks, send_multi_children).await) {
+            match outcome {
+                Outcome::Answered(Ok(read)) if read.len() == chunk.len() => found.extend(read),
+                Outcome::Unsent(error) => return Err(error),
+                // As in `get_many`.
+                Outcome::Answered(_) | Outcome::Silent { .. } => {
+                    for children in self.read_each(chunk, send_children).await {
+                        found.push(ZkError::absent_is_none(children)?);
+                    }
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// A node if it exists, and a watch: for a change of its data or its deletion if it does, for
@@ -134,6 +149,25 @@ impl Session {
         }
         results.into_iter().flatten().collect()
     }
+}
+
+/// Cuts paths into multi-reads that the server takes.
+fn chunks(paths: &[String]) -> Vec<Vec<String>> {
+    let mut chunks: Vec<Vec<String>> = Vec::new();
+    let mut bytes = 0;
+    for path in paths {
+        bytes += path.len();
+        match chunks.last_mut() {
+            Some(chunk) if chunk.len() < MULTI_READ && bytes < LARGEST_REQUEST / 2 => {
+                chunk.push(path.clone())
+            }
+            _ => {
+                bytes = path.len();
+                chunks.push(vec![path.clone()]);
+            }
+        }
+    }
+    chunks
 }
 
 /// A watch as the crate gives it, and the gate of the connection that it is armed on.
@@ -227,6 +261,32 @@ fn send_multi_read<'a>(
             MultiReadResult::Error { err: Error::NoNode } => Ok(None),
             MultiReadResult::Error { err } => Err(err),
             other => Err(Error::UnexpectedError(format!("a multi-read of data answered {other:?}"))),
+        });
+        read.collect()
+    }
+    .boxed()
+}
+
+fn send_multi_children<'a>(
+    attachment: &'a Attachment,
+    paths: &'a Vec<String>,
+) -> BoxFuture<'a, Result<Vec<Option<Vec<String>>>, Error>> {
+    let mut reader = attachment.client.new_multi_reader();
+    for path in paths {
+        if let Err(error) = reader.add_get_children(path) {
+            return std::future::ready(Err(error)).boxed();
+        }
+    }
+    let answer = reader.commit();
+    async move {
+        let read = answer.await?.into_iter().map(|result| match result {
+            MultiReadResult::Children { mut children } => {
+                children.sort_unstable();
+                Ok(Some(children))
+            }
+            MultiReadResult::Error { err: Error::NoNode } => Ok(None),
+            MultiReadResult::Error { err } => Err(err),
+            other => Err(Error::UnexpectedError(format!("a multi-read of children answered {other:?}"))),
         });
         read.collect()
     }

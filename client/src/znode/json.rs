@@ -163,6 +163,18 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| self.unexpected(field, "a 32-bit integer", value))
     }
 
+    pub(super) fn i64(&self, field: &'static str) -> Result<i64, ZnodeError> {
+        self.as_i64(field, self.required(field)?)
+    }
+
+    pub(super) fn i64_if_any(&self, field: &'static str) -> Result<Option<i64>, ZnodeError> {
+        self.get(field).map(|value| self.as_i64(field, value)).transpose()
+    }
+
+    fn as_i64(&self, field: &'static str, value: &Value) -> Result<i64, ZnodeError> {
+        value.as_i64().ok_or_else(|| self.unexpected(field, "a 64-bit integer", value))
+    }
+
     pub(super) fn string(&self, field: &'static str) -> Result<&'a str, ZnodeError> {
         self.as_string(field, self.required(field)?)
     }

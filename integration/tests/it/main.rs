@@ -8,6 +8,7 @@ mod discovery;
 mod dynamic_config;
 mod kill;
 mod log_interop;
+mod offsets_store;
 mod replicas;
 mod sessions;
 mod tidy;

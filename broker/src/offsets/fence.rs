@@ -1,0 +1,157 @@
+//! What a coordinator knows of its right to write and of how fresh its reads are.
+//!
+//! The right is the data version of the coordinating partition's state znode, as last read while it
+//! named this broker at the epoch it loaded. Freshness is a barrier: a write, even one that only
+//! checks, after which a connection shows all that was acknowledged before.
+
+use client::ids::{BrokerId, LeaderEpoch, ZkVersion};
+
+/// One connection of one session with ZooKeeper, by numbers that never come again in a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attached {
+    pub(crate) session: i64,
+    pub(crate) generation: u64,
+}
+
+/// What a partition's state znode says of its leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leads {
+    pub(crate) leader: BrokerId,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) version: ZkVersion,
+}
+
+/// Why a coordinator may not write any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deposed {
+    /// Another broker leads, or nobody.
+    ByAnother,
+    /// This broker leads at a newer epoch, which the controller has yet to tell it.
+    ByNewerEpoch,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The state must be read (again).
+    Unknown,
+    Leads(ZkVersion),
+    Deposed(Deposed),
+}
+
+#[derive(Debug)]
+pub(crate) struct Fence {
+    me: BrokerId,
+    /// The leader epoch that was loaded.
+    epoch: LeaderEpoch,
+    standing: Standing,
+    /// The connection that the last barrier was made on.
+    barrier: Option<Attached>,
+}
+
+impl Fence {
+    pub(crate) fn new(me: BrokerId, epoch: LeaderEpoch) -> Fence {
+        Fence { me, epoch, standing: Standing::Unknown, barrier: None }
+    }
+
+    /// The state as read on a connection after a barrier on it; `None`: there is no such node.
+    pub(crate) fn saw(&mut self, on: Attached, state: Option<Leads>) {
+        if self.deposed().is_some() {
+            return;
+        }
+        self.standing = match state {
+            // A barrier was made, so what is behind the epoch that was loaded was not read here.
+            Some(state) if state.epoch < self.epoch => Standing::Unknown,
+            Some(state) if state.leader == self.me && state.epoch == self.epoch => {
+                Standing::Leads(state.version)
+            }
+            Some(state) if state.leader == self.me => Standing::Deposed(Deposed::ByNewerEpoch),
+            Some(_) | None => Standing::Deposed(Deposed::ByAnother),
+        };
+        self.barrier = (self.standing != Standing::Unknown).then_some(on);
+    }
+
+    /// The state has changed since it was read.
+    pub(crate) fn doubt(&mut self) {
+        if let Standing::Leads(_) = self.standing {
+            self.standing = Standing::Unknown;
+        }
+    }
+
+    /// The controller has given the partition away, or to this broker at a newer epoch.
+    pub(crate) fn depose(&mut self, why: Deposed) {
+        self.standing = Standing::Deposed(why);
+    }
+
+    /// The version that a write must check. `None`: the state must be read first, or the right is gone.
+    pub(crate) fn version(&self) -> Option<ZkVersion> {
+        match self.standing {
+            Standing::Leads(version) => Some(version),
+            Standing::Unknown | Standing::Deposed(_) => None,
+        }
+    }
+
+    pub(crate) fn deposed(&self) -> Option<Deposed> {
+        match self.standing {
+            Standing::Deposed(why) => Some(why),
+            Standing::Unknown | Standing::Leads(_) => None,
+        }
+    }
+
+    /// Whether reads on this connection show all that an earlier coordinator was told is written.
+    pub(crate) fn is_fresh(&self, on: Attached) -> bool {
+        cfg!(mutant = "barrier") || self.version().is_some() && self.barrier == Some(on)
+    }
+
+    /// Whether the state must be read before anything can go on.
+    pub(crate) fn must_look(&self, on: Attached) -> bool {
+        self.deposed().is_none() && (self.version().is_none() || self.barrier != Some(on))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ON: Attached = Attached { session: 1, generation: 1 };
+
+    fn state(leader: i32, epoch: i32, version: i32) -> Option<Leads> {
+        Some(Leads { leader: BrokerId(leader), epoch: LeaderEpoch(epoch), version: ZkVersion(version) })
+    }
+
+    #[test]
+    fn only_the_leader_at_the_loaded_epoch_goes_on() {
+        let of = |seen: Option<Leads>| {
+            let mut fence = Fence::new(BrokerId(1), LeaderEpoch(5));
+            fence.saw(ON, seen);
+            (fence.version(), fence.deposed(), fence.is_fresh(ON))
+        };
+        assert_eq!(of(state(1, 5, 9)), (Some(ZkVersion(9)), None, true));
+        assert_eq!(of(state(2, 6, 9)), (None, Some(Deposed::ByAnother), false));
+        assert_eq!(of(state(-1, 6, 9)), (None, Some(Deposed::ByAnother), false));
+        assert_eq!(of(state(1, 6, 9)), (None, Some(Deposed::ByNewerEpoch), false));
+        assert_eq!(of(state(2, 4, 9)), (None, None, false));
+        assert_eq!(of(None), (None, Some(Deposed::ByAnother), false));
+    }
+
+    #[test]
+    fn a_new_connection_needs_a_barrier_of_its_own() {
+        let mut fence = Fence::new(BrokerId(1), LeaderEpoch(5));
+        assert!(fence.must_look(ON));
+        fence.saw(ON, state(1, 5, 9));
+        let next = Attached { generation: 2, ..ON };
+        assert_eq!((fence.is_fresh(ON), fence.must_look(ON)), (true, false));
+        assert_eq!((fence.is_fresh(next), fence.must_look(next)), (false, true));
+        assert_eq!(fence.version(), Some(ZkVersion(9)), "writes are fenced without a barrier");
+        fence.doubt();
+        assert_eq!((fence.is_fresh(ON), fence.version()), (false, None));
+    }
+
+    #[test]
+    fn the_deposed_stays_so() {
+        let mut fence = Fence::new(BrokerId(1), LeaderEpoch(5));
+        fence.saw(ON, state(2, 6, 9));
+        fence.saw(ON, state(1, 5, 9));
+        fence.doubt();
+        assert_eq!((fence.deposed(), fence.must_look(ON)), (Some(Deposed::ByAnother), false));
+    }
+}

@@ -1,0 +1,323 @@
+//! The writes that a coordinator owes ZooKeeper, and those who wait for them.
+//!
+//! - The last value wins: while a key's write has not been sent, a newer one takes its place, and
+//!   everybody who waited for the older one waits for the newer.
+//! - Order: a key has at most one unresolved write. As long as it is not known what became of it,
+//!   nothing newer is sent for that key.
+//! - Everybody who waits is answered exactly once; a waiter is a value that is moved in and out.
+//!
+//! Says what is to be done next ([`Pending::next`]) and is told what came of it. Never reads a clock,
+//! never talks to anyone.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use client::ids::ZkVersion;
+
+use super::OffsetKey;
+use super::fence::{Attached, Deposed, Fence, Leads};
+
+/// Names one multi.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Batch(u64);
+
+/// What is to be done in ZooKeeper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Job<V> {
+    /// Make a barrier and read the coordinating partition's state: [`Pending::looked`].
+    Look,
+    /// Write, all or nothing, if the state still has this version.
+    Flush { batch: Batch, version: ZkVersion, writes: Vec<(OffsetKey, V)> },
+    /// Make a barrier, and see which of these writes were done: [`Pending::resolved`].
+    Resolve { batch: Batch, writes: Vec<(OffsetKey, V)> },
+}
+
+/// What became of a multi.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    Landed,
+    /// It was not done, and may be sent again.
+    NotDone,
+    /// It was not done, because the state has another version.
+    Fenced,
+    /// Nobody knows.
+    Lost,
+}
+
+/// How much one multi may hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) keys: usize,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry<V, T> {
+    write: V,
+    /// What it takes in a request.
+    bytes: usize,
+    waiters: Vec<T>,
+}
+
+#[derive(Debug)]
+struct Sent<V, T> {
+    writes: BTreeMap<OffsetKey, Entry<V, T>>,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    InFlight,
+    Unknown,
+    Resolving,
+}
+
+/// `V`: a write of one key. `T`: somebody who waits.
+#[derive(Debug)]
+pub(crate) struct Pending<V, T> {
+    fence: Fence,
+    looking: bool,
+    /// Keys of `queued`, first come first.
+    order: VecDeque<OffsetKey>,
+    queued: BTreeMap<OffsetKey, Entry<V, T>>,
+    sent: BTreeMap<Batch, Sent<V, T>>,
+    /// Keys in `sent`.
+    unresolved: BTreeSet<OffsetKey>,
+    /// Keys that nothing is sent for until they are released, and how often they are held.
+    held: BTreeMap<OffsetKey, usize>,
+    next_batch: u64,
+}
+
+impl<V: Clone, T> Pending<V, T> {
+    pub(crate) fn new(fence: Fence) -> Pending<V, T> {
+        Pending {
+            fence,
+            looking: false,
+            order: VecDeque::new(),
+            queued: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            unresolved: BTreeSet::new(),
+            held: BTreeMap::new(),
+            next_batch: 0,
+        }
+    }
+
+    pub(crate) fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    /// A write found the state changed.
+    pub(crate) fn doubt(&mut self) {
+        self.fence.doubt();
+    }
+
+    /// Keys that wait to be sent.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.len()
+    }
+
+    /// Whether a write of the key waits to be sent.
+    pub(crate) fn is_queued(&self, key: &OffsetKey) -> bool {
+        self.queued.contains_key(key)
+    }
+
+    /// Whether a write of the key was sent, and it is not known yet what became of it.
+    pub(crate) fn is_unresolved(&self, key: &OffsetKey) -> bool {
+        self.unresolved.contains(key)
+    }
+
+    /// Owes a write. The waiter comes back at once if the right to write is gone.
+    pub(crate) fn push(&mut self, key: OffsetKey, write: V, bytes: usize, waiter: T) -> Result<(), T> {
+        if self.fence.deposed().is_some() {
+            return Err(waiter);
+        }
+        match self.queued.get_mut(&key) {
+            Some(entry) => {
+                entry.write = write;
+                entry.bytes = bytes;
+                entry.waiters.push(waiter);
+            }
+            None => {
+                self.order.push_back(key.clone());
+                self.queued.insert(key, Entry { write, bytes, waiters: vec![waiter] });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of those who do not wait for this key any more.
+    pub(crate) fn forget_waiters(&mut self, key: &OffsetKey, is_gone: impl Fn(&T) -> bool) {
+        let sent = self.sent.values_mut().filter_map(|sent| sent.writes.get_mut(key));
+        for entry in self.queued.get_mut(key).into_iter().chain(sent) {
+            entry.waiters.retain(|waiter| !is_gone(waiter));
+        }
+    }
+
+    /// Sends nothing more for these keys until [`Pending::release`].
+    pub(crate) fn hold(&mut self, keys: &[OffsetKey]) {
+        for key in keys {
+            *self.held.entry(key.clone()).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn release(&mut self, keys: &[OffsetKey]) {
+        for key in keys {
+            if let Some(holds) = self.held.get_mut(key) {
+                *holds -= 1;
+                if *holds == 0 {
+                    self.held.remove(key);
+                }
+            }
+        }
+    }
+
+    /// What can be done now; each job must be reported on once.
+    pub(crate) fn next(&mut self, on: Attached, limits: Limits) -> Option<Job<V>> {
+        if self.fence.deposed().is_some() {
+            return None;
+        }
+        if !self.looking && self.fence.must_look(on) {
+            self.looking = true;
+            return Some(Job::Look);
+        }
+        self.resolve().or_else(|| self.flush(limits))
+    }
+
+    fn resolve(&mut self) -> Option<Job<V>> {
+        let (batch, sent) = self.sent.iter_mut().find(|(_, sent)| sent.stage == Stage::Unknown)?;
+        sent.stage = Stage::Resolving;
+        Some(Job::Resolve { batch: *batch, writes: sent.copies() })
+    }
+
+    fn flush(&mut self, limits: Limits) -> Option<Job<V>> {
+        let version = self.fence.version()?;
+        let mut sent = Sent { writes: BTreeMap::new(), stage: Stage::InFlight };
+        let mut bytes = 0;
+        let mut waiting = VecDeque::new();
+        while let Some(key) = self.order.pop_front() {
+            let blocked = self.held.contains_key(&key) || self.has_unresolved_write(&key);
+            let size = self.queued.get(&key).map_or(0, |entry| entry.bytes);
+            let full = sent.writes.len() >= limits.keys || bytes + size > limits.bytes;
+            if blocked || (full && !sent.writes.is_empty()) {
+                waiting.push_back(key);
+                if full {
+                    break;
+                }
+            } else if let Some(entry) = self.queued.remove(&key) {
+                bytes += size;
+                self.unresolved.insert(key.clone());
+                sent.writes.insert(key, entry);
+            }
+        }
+        waiting.append(&mut self.order);
+        self.order = waiting;
+        if sent.writes.is_empty() {
+            return None;
+        }
+        let batch = Batch(self.next_batch);
+        self.next_batch += 1;
+        let writes = sent.copies();
+        self.sent.insert(batch, sent);
+        Some(Job::Flush { batch, version, writes })
+    }
+
+    /// The order rule: while this is so, nothing newer is sent for the key.
+    fn has_unresolved_write(&self, key: &OffsetKey) -> bool {
+        !cfg!(mutant = "order") && self.unresolved.contains(key)
+    }
+
+    /// The state was read after a barrier; `None`: the node is not there. Gives those who wait in
+    /// vain, if the right to write is gone.
+    pub(crate) fn looked(&mut self, on: Attached, state: Option<Leads>) -> Vec<T> {
+        self.looking = false;
+        self.fence.saw(on, state);
+        match self.fence.deposed() {
+            Some(_) => self.clear(),
+            None => Vec::new(),
+        }
+    }
+
+    /// The state could not be read.
+    pub(crate) fn look_failed(&mut self) {
+        self.looking = false;
+    }
+
+    /// What came of [`Job::Flush`]. Gives those whose write was done.
+    pub(crate) fn flushed(&mut self, batch: Batch, outcome: Flushed) -> Vec<T> {
+        match outcome {
+            Flushed::Lost => {
+                if let Some(sent) = self.sent.get_mut(&batch) {
+                    sent.stage = Stage::Unknown;
+                }
+                Vec::new()
+            }
+            Flushed::NotDone => self.take_back(batch, |_| false),
+            Flushed::Fenced => {
+                self.fence.doubt();
+                self.take_back(batch, |_| false)
+            }
+            Flushed::Landed => self.take_back(batch, |_| true),
+        }
+    }
+
+    /// ZooKeeper will not do the batch because of these keys, however often it is asked. Gives those
+    /// who wait for them.
+    pub(crate) fn refused(&mut self, batch: Batch, is_culprit: impl Fn(&OffsetKey) -> bool) -> Vec<T> {
+        self.take_back(batch, is_culprit)
+    }
+
+    /// What came of [`Job::Resolve`]: whether a key is as the batch would have made it; `None`: that
+    /// could not be found out. Gives those whose write was done.
+    pub(crate) fn resolved(&mut self, batch: Batch, is_done: Option<&dyn Fn(&OffsetKey) -> bool>) -> Vec<T> {
+        match is_done {
+            Some(is_done) => self.take_back(batch, is_done),
+            None => self.flushed(batch, Flushed::Lost),
+        }
+    }
+
+    /// The right to write is gone by the controller's word. Gives everybody who still waits.
+    pub(crate) fn close(&mut self, why: Deposed) -> Vec<T> {
+        self.fence.depose(why);
+        self.clear()
+    }
+
+    fn clear(&mut self) -> Vec<T> {
+        self.order.clear();
+        self.unresolved.clear();
+        let sent = std::mem::take(&mut self.sent).into_values().flat_map(|sent| sent.writes);
+        let all = sent.chain(std::mem::take(&mut self.queued));
+        all.flat_map(|(_, entry)| entry.waiters).collect()
+    }
+
+    /// Ends a batch: those who wait for a write that is over are given back, the others wait on,
+    /// for the same value or for a newer one.
+    fn take_back(&mut self, batch: Batch, is_over: impl Fn(&OffsetKey) -> bool) -> Vec<T> {
+        let mut done = Vec::new();
+        let mut first = VecDeque::new();
+        for (key, mut entry) in self.sent.remove(&batch).map(|sent| sent.writes).unwrap_or_default() {
+            self.unresolved.remove(&key);
+            if is_over(&key) {
+                done.append(&mut entry.waiters);
+            } else if let Some(newer) = self.queued.get_mut(&key) {
+                entry.waiters.append(&mut newer.waiters);
+                newer.waiters = entry.waiters;
+            } else {
+                first.push_back(key.clone());
+                self.queued.insert(key, entry);
+            }
+        }
+        first.append(&mut self.order);
+        self.order = first;
+        done
+    }
+}
+
+impl<V: Clone, T> Sent<V, T> {
+    fn copies(&self) -> Vec<(OffsetKey, V)> {
+        self.writes.iter().map(|(key, entry)| (key.clone(), entry.write.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

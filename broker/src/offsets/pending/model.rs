@@ -1,0 +1,302 @@
+//! A ZooKeeper of several servers, of which some lag, and the coordinators that come and go in it.
+//! It checks, at every step, what must never happen.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use client::ids::{BrokerId, LeaderEpoch, ZkVersion};
+
+use super::super::OffsetKey;
+use super::super::fence::{Attached, Deposed, Fence, Leads};
+use super::{Flushed, Job, Limits, Pending};
+
+const LIMITS: Limits = Limits { keys: 3, bytes: 1000 };
+
+/// Everything that a server shows at one moment.
+#[derive(Debug, Clone)]
+struct Shown {
+    state: Leads,
+    values: BTreeMap<OffsetKey, i64>,
+}
+
+/// Somebody who waits for a value of a key.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Waiter {
+    key: OffsetKey,
+    value: i64,
+}
+
+/// A coordinator, current or deposed without knowing it.
+struct Coordinator {
+    me: BrokerId,
+    epoch: LeaderEpoch,
+    pending: Pending<i64, Waiter>,
+    on: Attached,
+    /// How far the server it is attached to has got in `history`.
+    server: usize,
+    in_transit: VecDeque<Job<i64>>,
+}
+
+pub(super) struct World {
+    /// Every state there was, the newest last. A server shows one of them.
+    history: Vec<Shown>,
+    coordinators: Vec<Coordinator>,
+    /// Values rise over the whole run.
+    next_value: i64,
+    acknowledged: BTreeMap<OffsetKey, i64>,
+    waiting: BTreeSet<i64>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Event {
+    Commit {
+        by: usize,
+        key: u8,
+    },
+    Fetch {
+        by: usize,
+    },
+    /// A job leaves for ZooKeeper.
+    Start {
+        by: usize,
+    },
+    /// The oldest job under way is done and answered.
+    Finish {
+        by: usize,
+    },
+    /// The connection breaks: so many of the jobs under way were done, none is answered. The next
+    /// connection is to a server that lags by so much.
+    Cut {
+        by: usize,
+        done: usize,
+        lag: usize,
+    },
+    /// The in-sync set changes: another version, the same leader.
+    IsrChange,
+    /// Another broker is elected, and told so.
+    Move {
+        to: i32,
+        lag: usize,
+    },
+    /// A coordinator hears that it was deposed.
+    Hear {
+        by: usize,
+    },
+}
+
+impl World {
+    pub(super) fn new() -> World {
+        let nobody = Leads { leader: BrokerId::NONE, epoch: LeaderEpoch(0), version: ZkVersion(0) };
+        let mut world = World {
+            history: vec![Shown { state: nobody, values: BTreeMap::new() }],
+            coordinators: Vec::new(),
+            next_value: 1,
+            acknowledged: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+        };
+        world.happen(&Event::Move { to: 1, lag: 0 });
+        world
+    }
+
+    pub(super) fn happen(&mut self, event: &Event) {
+        match *event {
+            Event::Commit { by, key } => self.commit(by, key),
+            Event::Fetch { by } => self.fetch(by),
+            Event::Start { by } => self.start(by),
+            Event::Finish { by } => self.finish(by),
+            Event::Cut { by, done, lag } => self.cut(by, done, lag),
+            Event::IsrChange => self.change_state(|state| state),
+            Event::Move { to, lag } => self.elect(to, lag),
+            Event::Hear { by } => self.hear(by),
+        }
+        self.check_nothing_acknowledged_is_lost();
+    }
+
+    /// From here on nothing breaks: everybody must get an answer.
+    pub(super) fn settle(&mut self) {
+        let last = self.coordinators.len() - 1;
+        for by in 0..self.coordinators.len() {
+            if by != last {
+                self.hear(by);
+            }
+            loop {
+                self.start(by);
+                if self.coordinators[by].in_transit.is_empty() {
+                    break;
+                }
+                self.finish(by);
+            }
+        }
+        self.check_nothing_acknowledged_is_lost();
+        assert_eq!(self.waiting, BTreeSet::new(), "nobody answered these");
+    }
+
+    fn by(&self, by: usize) -> usize {
+        by % self.coordinators.len()
+    }
+
+    fn now(&self) -> &Shown {
+        self.history.last().expect("there is a first one")
+    }
+
+    fn commit(&mut self, by: usize, key: u8) {
+        let by = self.by(by);
+        let key = OffsetKey::new("g", "t", i32::from(key));
+        let value = self.next_value;
+        self.next_value += 1;
+        self.waiting.insert(value);
+        let waiter = Waiter { key: key.clone(), value };
+        if let Err(refused) = self.coordinators[by].pending.push(key, value, 100, waiter) {
+            self.answer(vec![refused], false);
+        }
+    }
+
+    /// The coordinator that leads shows everything that was ever acknowledged, by whomever.
+    fn fetch(&mut self, by: usize) {
+        let coordinator = &self.coordinators[self.by(by)];
+        let state = self.now().state;
+        let is_current = (coordinator.me, coordinator.epoch) == (state.leader, state.epoch);
+        if !is_current || !coordinator.pending.fence().is_fresh(coordinator.on) {
+            return;
+        }
+        let shown = &self.history[coordinator.server].values;
+        for (key, acknowledged) in &self.acknowledged {
+            assert!(shown.get(key) >= Some(acknowledged), "a stale read of {key}: {shown:?}");
+        }
+    }
+
+    fn start(&mut self, by: usize) {
+        let by = self.by(by);
+        let coordinator = &mut self.coordinators[by];
+        if coordinator.in_transit.len() < 3
+            && let Some(job) = coordinator.pending.next(coordinator.on, LIMITS)
+        {
+            coordinator.in_transit.push_back(job);
+        }
+    }
+
+    fn finish(&mut self, by: usize) {
+        let by = self.by(by);
+        let Some(job) = self.coordinators[by].in_transit.pop_front() else { return };
+        match job {
+            Job::Look => {
+                // The barrier brings the server up to date.
+                let newest = self.history.len() - 1;
+                let state = self.now().state;
+                let coordinator = &mut self.coordinators[by];
+                coordinator.server = newest;
+                let on = coordinator.on;
+                let refused = coordinator.pending.looked(on, Some(state));
+                self.answer(refused, false);
+            }
+            Job::Flush { batch, version, writes } => {
+                let outcome =
+                    if self.apply(by, version, &writes) { Flushed::Landed } else { Flushed::Fenced };
+                let newest = self.history.len() - 1;
+                let coordinator = &mut self.coordinators[by];
+                coordinator.server = newest;
+                let done = coordinator.pending.flushed(batch, outcome);
+                self.answer(done, true);
+            }
+            Job::Resolve { batch, writes } => {
+                let values = self.now().values.clone();
+                let wanted: BTreeMap<OffsetKey, i64> = writes.into_iter().collect();
+                let is_done = |key: &OffsetKey| values.get(key) == wanted.get(key);
+                let newest = self.history.len() - 1;
+                let coordinator = &mut self.coordinators[by];
+                coordinator.server = newest;
+                let done = coordinator.pending.resolved(batch, Some(&is_done));
+                self.answer(done, true);
+            }
+        }
+    }
+
+    fn cut(&mut self, by: usize, done: usize, lag: usize) {
+        let by = self.by(by);
+        let jobs = std::mem::take(&mut self.coordinators[by].in_transit);
+        for (index, job) in jobs.into_iter().enumerate() {
+            match job {
+                Job::Look => self.coordinators[by].pending.look_failed(),
+                Job::Flush { batch, version, writes } => {
+                    if index < done {
+                        self.apply(by, version, &writes);
+                    }
+                    let over = self.coordinators[by].pending.flushed(batch, Flushed::Lost);
+                    assert_eq!(over, [], "nobody can be answered yet");
+                }
+                Job::Resolve { batch, .. } => {
+                    let over = self.coordinators[by].pending.resolved(batch, None);
+                    assert_eq!(over, [], "nobody can be answered yet");
+                }
+            }
+        }
+        let server = (self.history.len() - 1).saturating_sub(lag);
+        let coordinator = &mut self.coordinators[by];
+        coordinator.on.generation += 1;
+        coordinator.server = server;
+    }
+
+    fn elect(&mut self, to: i32, lag: usize) {
+        self.change_state(|state| Leads {
+            leader: BrokerId(to),
+            epoch: LeaderEpoch(state.epoch.0 + 1),
+            ..state
+        });
+        let (me, epoch) = (BrokerId(to), self.now().state.epoch);
+        let on = Attached { session: self.coordinators.len() as i64, generation: 1 };
+        self.coordinators.push(Coordinator {
+            me,
+            epoch,
+            pending: Pending::new(Fence::new(me, epoch)),
+            on,
+            server: (self.history.len() - 1).saturating_sub(lag),
+            in_transit: VecDeque::new(),
+        });
+    }
+
+    fn hear(&mut self, by: usize) {
+        let by = self.by(by);
+        let state = self.now().state;
+        let coordinator = &mut self.coordinators[by];
+        if (coordinator.me, coordinator.epoch) != (state.leader, state.epoch) {
+            let refused = coordinator.pending.close(Deposed::ByAnother);
+            self.answer(refused, false);
+        }
+    }
+
+    fn change_state(&mut self, change: impl FnOnce(Leads) -> Leads) {
+        let mut next = self.now().clone();
+        next.state = change(next.state);
+        next.state.version = ZkVersion(next.state.version.0 + 1);
+        self.history.push(next);
+    }
+
+    /// A multi at ZooKeeper's leader.
+    fn apply(&mut self, by: usize, version: ZkVersion, writes: &[(OffsetKey, i64)]) -> bool {
+        let mut next = self.now().clone();
+        if next.state.version != version {
+            return false;
+        }
+        let writer = (self.coordinators[by].me, self.coordinators[by].epoch);
+        assert_eq!(writer, (next.state.leader, next.state.epoch), "a deposed coordinator's write landed");
+        next.values.extend(writes.iter().cloned());
+        self.history.push(next);
+        true
+    }
+
+    fn answer(&mut self, waiters: Vec<Waiter>, good: bool) {
+        for Waiter { key, value } in waiters {
+            assert!(self.waiting.remove(&value), "{value} was answered twice");
+            if good {
+                let last = self.acknowledged.entry(key).or_default();
+                *last = value.max(*last);
+            }
+        }
+    }
+
+    fn check_nothing_acknowledged_is_lost(&self) {
+        let values = &self.now().values;
+        for (key, acknowledged) in &self.acknowledged {
+            assert!(values.get(key) >= Some(acknowledged), "{key} went back: {acknowledged} in {values:?}");
+        }
+    }
+}

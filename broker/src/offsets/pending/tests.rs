@@ -1,0 +1,174 @@
+use client::ids::{BrokerId, LeaderEpoch};
+use proptest::prelude::*;
+
+use super::model::{Event, World};
+use super::*;
+
+const ON: Attached = Attached { session: 1, generation: 1 };
+const LIMITS: Limits = Limits { keys: 2, bytes: 1000 };
+const VERSION: ZkVersion = ZkVersion(9);
+
+fn key(partition: i32) -> OffsetKey {
+    OffsetKey::new("g", "t", partition)
+}
+
+fn leads(epoch: i32) -> Option<Leads> {
+    Some(Leads { leader: BrokerId(1), epoch: LeaderEpoch(epoch), version: VERSION })
+}
+
+fn leading() -> Pending<i64, &'static str> {
+    let mut pending = Pending::new(Fence::new(BrokerId(1), LeaderEpoch(5)));
+    assert_eq!(pending.next(ON, LIMITS), Some(Job::Look));
+    assert_eq!(pending.next(ON, LIMITS), None, "one look at a time");
+    assert_eq!(pending.looked(ON, leads(5)), [""; 0]);
+    pending
+}
+
+/// The next job, which must be a flush of these writes.
+#[track_caller]
+fn flush(pending: &mut Pending<i64, &'static str>, expected: &[(i32, i64)]) -> Batch {
+    match pending.next(ON, LIMITS) {
+        Some(Job::Flush { batch, version, writes }) => {
+            let expected: Vec<_> = expected.iter().map(|(p, value)| (key(*p), *value)).collect();
+            assert_eq!((version, writes), (VERSION, expected));
+            batch
+        }
+        other => panic!("{other:?} is no flush"),
+    }
+}
+
+#[test]
+fn the_last_value_wins_and_all_are_answered() {
+    let mut pending = leading();
+    pending.push(key(0), 5, 10, "five").unwrap();
+    pending.push(key(1), 1, 10, "one").unwrap();
+    pending.push(key(0), 6, 10, "six").unwrap();
+    pending.push(key(2), 2, 10, "two").unwrap();
+    let first = flush(&mut pending, &[(0, 6), (1, 1)]);
+    let second = flush(&mut pending, &[(2, 2)]);
+    assert_eq!(pending.flushed(second, Flushed::Landed), ["two"]);
+    assert_eq!(pending.flushed(first, Flushed::Landed), ["five", "six", "one"]);
+    assert_eq!(pending.next(ON, LIMITS), None);
+}
+
+#[test]
+fn a_newer_value_waits_until_the_older_is_resolved() {
+    let mut pending = leading();
+    pending.push(key(0), 5, 10, "five").unwrap();
+    pending.push(key(1), 1, 10, "one").unwrap();
+    let batch = flush(&mut pending, &[(0, 5), (1, 1)]);
+    pending.push(key(0), 6, 10, "six").unwrap();
+    assert_eq!(pending.next(ON, LIMITS), None);
+    assert_eq!(pending.flushed(batch, Flushed::Lost), [""; 0]);
+    let writes = vec![(key(0), 5), (key(1), 1)];
+    assert_eq!(pending.next(ON, LIMITS), Some(Job::Resolve { batch, writes: writes.clone() }));
+    assert_eq!(pending.next(ON, LIMITS), None);
+    assert_eq!(pending.resolved(batch, None), [""; 0]);
+    assert_eq!(pending.next(ON, LIMITS), Some(Job::Resolve { batch, writes }));
+    assert_eq!(pending.resolved(batch, Some(&|one| *one == key(1))), ["one"]);
+    let batch = flush(&mut pending, &[(0, 6)]);
+    assert_eq!(pending.flushed(batch, Flushed::Landed), ["five", "six"]);
+}
+
+#[test]
+fn what_was_not_done_goes_first_again() {
+    let mut pending = leading();
+    pending.push(key(3), 3, 10, "three").unwrap();
+    let batch = flush(&mut pending, &[(3, 3)]);
+    pending.push(key(1), 1, 10, "one").unwrap();
+    pending.push(key(2), 2, 10, "two").unwrap();
+    assert_eq!(pending.flushed(batch, Flushed::NotDone), [""; 0]);
+    let batch = flush(&mut pending, &[(1, 1), (3, 3)]);
+    assert_eq!(pending.refused(batch, |culprit| *culprit == key(1)), ["one"]);
+    flush(&mut pending, &[(2, 2), (3, 3)]);
+}
+
+#[test]
+fn a_changed_version_is_looked_into_before_anything_is_sent() {
+    let mut pending = leading();
+    pending.push(key(0), 5, 10, "five").unwrap();
+    let batch = flush(&mut pending, &[(0, 5)]);
+    assert_eq!(pending.flushed(batch, Flushed::Fenced), [""; 0]);
+    assert_eq!(pending.next(ON, LIMITS), Some(Job::Look));
+    assert_eq!(pending.next(ON, LIMITS), None);
+    pending.look_failed();
+    assert_eq!(pending.next(ON, LIMITS), Some(Job::Look));
+    assert_eq!(pending.looked(ON, leads(5)), [""; 0]);
+    flush(&mut pending, &[(0, 5)]);
+    assert_eq!(pending.looked(ON, leads(6)), ["five"]);
+    assert_eq!(pending.push(key(0), 6, 10, "six"), Err("six"));
+    assert_eq!((pending.fence().deposed(), pending.next(ON, LIMITS)), (Some(Deposed::ByNewerEpoch), None));
+}
+
+#[test]
+fn a_held_key_lets_others_pass() {
+    let mut pending = leading();
+    pending.hold(&[key(0)]);
+    pending.hold(&[key(0)]);
+    pending.push(key(0), 5, 10, "five").unwrap();
+    pending.push(key(1), 1, 10, "one").unwrap();
+    flush(&mut pending, &[(1, 1)]);
+    pending.release(&[key(0)]);
+    assert_eq!(pending.next(ON, LIMITS), None);
+    assert_eq!((pending.is_queued(&key(0)), pending.is_unresolved(&key(0))), (true, false));
+    assert_eq!((pending.is_queued(&key(1)), pending.is_unresolved(&key(1))), (false, true));
+    pending.release(&[key(0)]);
+    flush(&mut pending, &[(0, 5)]);
+}
+
+#[test]
+fn a_multi_is_no_larger_than_it_may_be() {
+    let mut pending = leading();
+    for (partition, bytes) in [(0, 600), (1, 600), (2, 5000), (3, 1)] {
+        pending.push(key(partition), 1, bytes, "waiter").unwrap();
+    }
+    flush(&mut pending, &[(0, 1)]);
+    flush(&mut pending, &[(1, 1)]);
+    flush(&mut pending, &[(2, 1)]);
+    flush(&mut pending, &[(3, 1)]);
+}
+
+#[test]
+fn who_does_not_wait_any_more_is_forgotten() {
+    let mut pending = leading();
+    pending.push(key(0), 5, 10, "gone").unwrap();
+    pending.push(key(1), 1, 10, "one").unwrap();
+    let batch = flush(&mut pending, &[(0, 5), (1, 1)]);
+    pending.push(key(0), 6, 10, "gone").unwrap();
+    pending.forget_waiters(&key(0), |waiter| *waiter == "gone");
+    assert_eq!(pending.flushed(batch, Flushed::Landed), ["one"]);
+    let batch = flush(&mut pending, &[(0, 6)]);
+    assert_eq!(pending.flushed(batch, Flushed::Landed), [""; 0]);
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    // The coordinator at hand is mostly the newest, sometimes one before it.
+    let by = || 0usize..12;
+    prop_oneof![
+        6 => (by(), 0u8..5).prop_map(|(by, key)| Event::Commit { by, key }),
+        3 => by().prop_map(|by| Event::Fetch { by }),
+        8 => by().prop_map(|by| Event::Start { by }),
+        8 => by().prop_map(|by| Event::Finish { by }),
+        2 => (by(), 0usize..4, 0usize..4).prop_map(|(by, done, lag)| Event::Cut { by, done, lag }),
+        1 => Just(Event::IsrChange),
+        1 => (1i32..4, 0usize..4).prop_map(|(to, lag)| Event::Move { to, lag }),
+        1 => by().prop_map(|by| Event::Hear { by }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// No acknowledged commit is lost or goes back, none of a deposed coordinator lands, no read of
+    /// the leader is stale, everybody is answered once.
+    #[test]
+    fn whatever_breaks_nothing_acknowledged_is_lost(
+        events in proptest::collection::vec(event(), 1..120),
+    ) {
+        let mut world = World::new();
+        for event in &events {
+            world.happen(event);
+        }
+        world.settle();
+    }
+}
