@@ -13,6 +13,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use crate::apache::{Release, java_folder};
 use crate::process::succeed;
 use crate::python::python;
+use crate::verifiable::verifiable_producer;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -37,20 +38,12 @@ pub fn consume_with_java(bootstrap: &str, topic: &str) -> Vec<String> {
     lines(&succeed(command.args([bootstrap, topic]), &[], LIMIT))
 }
 
-/// Apache's tool `VerifiableProducer`, which numbers its values from 0. Settings are a file of
-/// producer properties; without, all but acks are the defaults.
-pub fn produce_with_verifiable_producer(
-    bootstrap: &str,
-    topic: &str,
-    count: usize,
-    settings: Option<&std::path::Path>,
-) {
-    let mut command = Release::V3_9.java("org.apache.kafka.tools.VerifiableProducer");
-    command.args(["--bootstrap-server", bootstrap, "--topic", topic, "--acks", "-1", "--throughput", "-1"]);
-    command.arg("--max-messages").arg(count.to_string());
-    if let Some(settings) = settings {
-        command.arg("--producer.config").arg(settings);
-    }
+/// Apache's tool `VerifiableProducer`, which numbers its values from 0; `settings` are lines of a
+/// properties file.
+pub fn produce_with_verifiable_producer(bootstrap: &str, topic: &str, count: usize, settings: &str) {
+    let folder = tempfile::TempDir::new().expect("a temporary folder can be made");
+    let mut command = verifiable_producer(bootstrap, topic, settings, folder.path());
+    command.args(["--throughput", "-1", "--max-messages", &count.to_string()]);
     let said = succeed(&mut command, &[], LIMIT);
     let acknowledged = said.matches("producer_send_success").count();
     assert_eq!(acknowledged, count, "VerifiableProducer had failures:\n{said}");

@@ -12,5 +12,6 @@ pub mod process;
 pub mod proxy;
 pub mod python;
 pub mod transcript;
+pub mod verifiable;
 pub mod wait;
 pub mod zookeeper;

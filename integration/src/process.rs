@@ -43,6 +43,13 @@ impl Process {
         self.end();
     }
 
+    /// SIGTERM, and waits for the end, at most `limit`. Also all that it has written.
+    pub fn terminate_with_output(self, limit: Duration) -> (String, ExitStatus) {
+        let log = self.log.clone();
+        let status = self.terminate(limit);
+        (std::fs::read_to_string(log).unwrap_or_default(), status)
+    }
+
     /// SIGTERM, and waits for the end, at most `limit`.
     pub fn terminate(mut self, limit: Duration) -> ExitStatus {
         self.signal(Signal::TERM);

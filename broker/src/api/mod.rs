@@ -20,6 +20,7 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_producers;
 mod failure;
 mod fetch;
 mod find_coordinator;
@@ -217,6 +218,10 @@ async fn serve(context: &Arc<Context>, request: &mut Request) -> Result<Reply, R
         ApiKey::DescribeCluster => {
             let body = request.decode()?;
             Ok(request.respond(&describe_cluster::answer(&context.admin, &request.listener, &body)))
+        }
+        ApiKey::DescribeProducers => {
+            let body = request.decode()?;
+            Ok(request.respond(&describe_producers::answer(context, &body)))
         }
         ApiKey::AllocateProducerIds => {
             let body = request.decode()?;

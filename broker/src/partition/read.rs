@@ -8,6 +8,7 @@ use super::epochs::{Divergence, EpochEnd, divergence};
 use super::{Inner, Partition, PartitionError, Role};
 use crate::clock::Now;
 use crate::log::AbortedTxn;
+use crate::log::producer_state::ProducerState;
 
 /// On whose behalf records are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +162,12 @@ impl Partition {
             inner.check_leads(true)?;
             inner.epoch_end(epoch)
         })
+    }
+
+    /// The producers that this replica remembers, by id.
+    pub fn producers(&self) -> Result<Vec<(i64, ProducerState)>, PartitionError> {
+        let inner = self.lock();
+        Ok(inner.log()?.producers().iter().map(|(id, state)| (id, state.clone())).collect())
     }
 
     /// DeleteRecords: raises the log's start to `before` (`None`: to the high watermark).

@@ -41,6 +41,7 @@ const CLAIMED: &[Claimed] = &[
     claim(ApiKey::DeleteGroups, 2),
     claim(ApiKey::AlterPartition, 3),
     claim(ApiKey::DescribeCluster, 1),
+    claim(ApiKey::DescribeProducers, 0),
     claim(ApiKey::AllocateProducerIds, 0),
 ];
 

@@ -42,7 +42,7 @@ fn what_any_client_sends_all_clients_read() {
     let values = numbered("python");
     foreign::produce_with_python(&bootstrap, topic, &values);
     sent.extend(values);
-    foreign::produce_with_verifiable_producer(&bootstrap, topic, EACH, None);
+    foreign::produce_with_verifiable_producer(&bootstrap, topic, EACH, "");
     sent.extend((0..EACH).map(|n| n.to_string()));
 
     for (reader, received) in [
@@ -62,9 +62,7 @@ fn zstd_batches_are_served_to_those_who_know_them() {
         3,
         &[("min.insync.replicas", "2"), ("num.partitions", "12"), ("default.replication.factor", "3")],
     );
-    let settings = cluster.folder().join("producer.properties");
-    std::fs::write(&settings, "compression.type=zstd\n").expect("a file can be written");
-    foreign::produce_with_verifiable_producer(&cluster.bootstrap(), "zstd", EACH, Some(&settings));
+    foreign::produce_with_verifiable_producer(&cluster.bootstrap(), "zstd", EACH, "compression.type=zstd");
     let sent = (0..EACH).map(|n| n.to_string()).collect();
     assert_same("java", &sent, foreign::consume_with_java(&cluster.bootstrap(), "zstd"));
     assert_same("python", &sent, foreign::consume_with_python(&cluster.bootstrap(), "zstd"));

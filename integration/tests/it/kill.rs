@@ -87,8 +87,10 @@ fn rounds(who: &str, victims: impl Fn(&Cluster, &Observer) -> Vec<i32>) {
     assert_eq!(outcome.failed, 0, "the producer gave up on some records");
 
     wait_until_whole(&observer, &cluster.ids(), &[], 0);
-    let found: BTreeSet<String> =
-        read_topic(&cluster.bootstrap(), TOPIC).into_iter().map(|record| record.value).collect();
+    let records = read_topic(&cluster.bootstrap(), TOPIC);
+    let stored = records.len();
+    let found: BTreeSet<String> = records.into_iter().map(|record| record.value).collect();
+    assert_eq!(stored, found.len(), "some records are in the log twice, though the producer is idempotent");
     let lost: Vec<&String> = outcome.acknowledged.difference(&found).collect();
     assert!(
         lost.is_empty(),

@@ -6,6 +6,7 @@ mod clients;
 mod controller;
 mod discovery;
 mod dynamic_config;
+mod idempotence;
 mod kill;
 mod log_interop;
 mod offsets_store;
