@@ -134,6 +134,7 @@ pub struct LogDirsConfig {
     pub initial_task_delay: Duration,
     pub recovery_threads_per_dir: usize,
     pub producer_id_expiration: Duration,
+    pub producer_id_expiration_check_interval: Duration,
 }
 
 /// Coordination of consumer groups.

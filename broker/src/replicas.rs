@@ -139,6 +139,7 @@ impl Replicas {
             vital::spawn("checkpoint recovery points", all().checkpoint_recovery_points()),
             vital::spawn("checkpoint log starts", all().checkpoint_log_starts()),
             vital::spawn("enforce retention", all().enforce_retention()),
+            vital::spawn("expire producers", all().expire_producers()),
             vital::spawn("flush", all().flush()),
             vital::spawn("remove files", all().remove_files()),
             vital::spawn("watch dirs", all().watch_dirs(failed_dirs, dir_failures)),

@@ -300,6 +300,7 @@ impl Reader<'_> {
             initial_task_delay: self.wait("log.initial.task.delay.ms"),
             recovery_threads_per_dir: self.count("num.recovery.threads.per.data.dir"),
             producer_id_expiration: self.wait("producer.id.expiration.ms"),
+            producer_id_expiration_check_interval: self.wait("producer.id.expiration.check.interval.ms"),
         }
     }
 

@@ -91,11 +91,19 @@ impl Partition {
         debug_assert!(configured.is_ok(), "configuring cannot fail");
     }
 
-    /// Deletes what retention no longer keeps, and forgets producers that went silent.
+    /// Forgets producers that went silent (`producer.id.expiration.ms`).
+    pub(crate) fn expire_producers(&self, now: Now) -> Result<(), PartitionError> {
+        let expired = self.change(now, |inner, _| Ok(inner.log_mut()?.expire_producers(now.unix_ms)))?;
+        if expired > 0 {
+            tracing::debug!(partition = %self.id, expired, "forgot silent producers");
+        }
+        Ok(())
+    }
+
+    /// Deletes what retention no longer keeps.
     pub(crate) fn clean_up(&self, now: Now) -> Result<usize, PartitionError> {
         self.change(now, |inner, _| {
             let log = inner.log_mut()?;
-            log.expire_producers(now.unix_ms);
             let deleted = log.delete_expired(now.unix_ms)?;
             let start = log.start_offset();
             if let Role::Leader(leader) = &mut inner.role {

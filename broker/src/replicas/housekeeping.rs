@@ -71,6 +71,14 @@ impl Replicas {
         .await;
     }
 
+    pub(super) async fn expire_producers(self: Arc<Self>) {
+        let every = self.log_dirs.producer_id_expiration_check_interval;
+        repeat(every, every, || {
+            Arc::clone(&self).with_all("expiry of producers", Partition::expire_producers)
+        })
+        .await;
+    }
+
     /// Syncs segments that were rolled, and whatever `flush.ms` asks for.
     pub(super) async fn flush(self: Arc<Self>) {
         let every = self.log_dirs.flush_check_interval.min(ROLLED_FLUSH_INTERVAL);

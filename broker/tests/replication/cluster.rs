@@ -384,6 +384,7 @@ fn log_dirs_config() -> LogDirsConfig {
         initial_task_delay: never,
         recovery_threads_per_dir: 1,
         producer_id_expiration: never,
+        producer_id_expiration_check_interval: never,
     }
 }
 

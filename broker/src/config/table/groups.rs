@@ -56,5 +56,5 @@ pub(super) const TABLE: &[Definition] = &[
     int("transaction.remove.expired.transaction.cleanup.interval.ms").or("3600000").at_least(1).accepted("How often expired transactional ids are removed."),
     boolean("transaction.partition.verification.enable").or("true").cluster_wide().accepted("Whether a transactional write is checked with the coordinator first."),
     int("producer.id.expiration.ms").or("86400000").at_least(1).cluster_wide().kept("How long a silent idempotent producer is remembered."),
-    int("producer.id.expiration.check.interval.ms").or("600000").at_least(1).internal().accepted("How often silent producers are looked for; here whenever their log is looked after."),
+    int("producer.id.expiration.check.interval.ms").or("600000").at_least(1).internal().kept("How often silent producers are looked for."),
 ];

@@ -107,6 +107,26 @@ fn each_remembers_what_the_other_knew() {
     });
 }
 
+#[test]
+fn whoever_is_silent_for_long_is_forgotten() {
+    let hour = ("producer.id.expiration.ms", "3600000");
+    let cluster = Cluster::start(1, &[hour, ("producer.id.expiration.check.interval.ms", "100")]);
+    run(async {
+        let now = Asker::connect(&cluster.address(1), TOPIC, now_ms()).await;
+        // The time that counts is the producer's own.
+        let long_ago = Asker::connect(&cluster.address(1), TOPIC, now_ms() - 3_600_000).await;
+        assert_eq!(now.code(sent(1, 0, 0, 1)).await, "None at 0");
+        assert_eq!(long_ago.code(sent(2, 5, 0, 1)).await, "None at 1");
+        let started = std::time::Instant::now();
+        while now.described(&[(TOPIC, 0)]).await.len() > 2 {
+            assert!(started.elapsed() < PATIENCE, "producer 2 is still known");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(now.code(sent(2, 0, 40, 1)).await, "None at 2", "as of a new producer");
+        assert_eq!(now.code(sent(1, 0, 0, 1)).await, "None at 0", "still known");
+    });
+}
+
 /// Once the registration of the broker before it is gone: Apache's gives up otherwise.
 fn start_apache(cluster: &Cluster) -> ApacheBroker {
     let zookeeper = cluster.zookeeper.connect_string();
