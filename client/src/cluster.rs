@@ -264,14 +264,14 @@ impl Cluster {
 
 impl Shared {
     async fn any_connection(&self) -> Result<Connection, ClusterError> {
-        self.until_timeout(async || self.links.to_any(&self.options).await).await
+        self.until_timeout(|| self.links.to_any(&self.options)).await
     }
 
     /// Repeats what may succeed later, until the time is up; then its last error stands.
-    async fn until_timeout<T>(
-        &self,
-        attempt: impl AsyncFn() -> Result<T, ClusterError>,
-    ) -> Result<T, ClusterError> {
+    async fn until_timeout<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, ClusterError>
+    where
+        F: Future<Output = Result<T, ClusterError>>,
+    {
         let deadline = Instant::now() + self.options.api_timeout;
         let mut last = ClusterError::NoBroker { cause: None };
         let mut failures = 0_u32;

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod consumer;
 pub mod fetch_session;
 pub mod ids;
+pub mod producer;
 pub mod record;
 pub mod wire;
 pub mod zk;

@@ -19,11 +19,11 @@ const TOPICS_A_REQUEST: usize = 1_000;
 
 /// Asks any broker until one answers, or the time is up.
 pub(super) async fn find_brokers(shared: &Shared) -> Result<(), ClusterError> {
-    shared.until_timeout(async || ask(shared, Some(&[]), false).await.map(drop)).await
+    shared.until_timeout(|| async { ask(shared, Some(&[]), false).await.map(drop) }).await
 }
 
 pub(super) async fn topics(shared: &Shared) -> Result<Vec<String>, ClusterError> {
-    let response = shared.until_timeout(async || ask(shared, None, false).await).await?;
+    let response = shared.until_timeout(|| ask(shared, None, false)).await?;
     let mut names: Vec<String> =
         response.topics.into_iter().filter_map(|topic| topic.name).map(String::from).collect();
     names.sort_unstable();
@@ -33,7 +33,7 @@ pub(super) async fn topics(shared: &Shared) -> Result<Vec<String>, ClusterError>
 pub(super) async fn partitions(shared: &Shared, topic: &str) -> Result<Vec<PartitionInfo>, ClusterError> {
     let names = [topic.into()];
     let create = shared.options.allow_auto_create_topics;
-    let asked = async || {
+    let asked = || async {
         let response = ask(shared, Some(&names), create).await?;
         let found = response.topics.into_iter().find(|found| found.name.as_deref() == Some(topic));
         let found = found.ok_or_else(|| ClusterError::UnknownTopic { topic: topic.to_owned() })?;

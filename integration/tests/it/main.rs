@@ -10,6 +10,7 @@ mod idempotence;
 mod kill;
 mod log_interop;
 mod offsets_store;
+mod producer;
 mod replicas;
 mod sessions;
 mod tidy;

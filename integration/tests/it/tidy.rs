@@ -37,6 +37,12 @@ const KINDS: &[(&str, Kind)] = &[
     ("client/src/wire/", Kind::Pure),
     // Names a part of an open file, to be sent from there.
     ("client/src/wire/records.rs", Kind::Files),
+    ("client/src/producer/accumulator.rs", Kind::Pure),
+    ("client/src/producer/batch.rs", Kind::Pure),
+    ("client/src/producer/partitioner.rs", Kind::Pure),
+    ("client/src/producer/queue.rs", Kind::Pure),
+    ("client/src/producer/record.rs", Kind::Pure),
+    ("client/src/producer/request.rs", Kind::Pure),
     ("client/src/record/", Kind::Pure),
     ("client/src/znode/", Kind::Pure),
     ("controller/src/cluster.rs", Kind::Pure),
