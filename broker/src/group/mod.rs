@@ -21,6 +21,8 @@ mod state;
 mod store;
 mod subscription;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

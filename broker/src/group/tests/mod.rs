@@ -1,0 +1,5 @@
+mod random;
+mod rebalances;
+mod statics;
+mod support;
+mod table;
