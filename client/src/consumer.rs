@@ -10,8 +10,10 @@ mod chunk;
 mod fetcher;
 mod offsets;
 mod record;
+mod simple;
 
 pub use chunk::CorruptRecords;
-pub use fetcher::{FetchOptions, Fetched, Fetcher, Records};
+pub use fetcher::{FetchOptions, Fetched, Fetcher, ReadError, Records};
 pub use offsets::{ListOffsetsError, ListedOffset, OffsetSpec, list_offsets};
 pub use record::{ConsumerRecord, Isolation, Position, RecordHeader};
+pub use simple::{RecordStream, SimpleConsumer, SimpleOptions};

@@ -17,8 +17,8 @@ use tokio::task::AbortHandle;
 use super::chunk::Reading;
 use super::record::Position;
 use crate::cluster::Cluster;
-use crate::ids::{BrokerId, TopicPartition};
-pub use fetched::{Fetched, Records};
+use crate::ids::{BrokerId, Offset, TopicPartition};
+pub use fetched::{Fetched, ReadError, Records};
 pub use options::FetchOptions;
 use partitions::{Fresh, Partitions, Plan, Taken, Trouble};
 use task::Task;
@@ -128,6 +128,12 @@ impl Fetcher {
         self.shared.partitions().slots.get(partition).map(|slot| slot.position)
     }
 
+    /// The end of a partition for this consumer, as a broker last told: the high watermark, or, reading
+    /// committed, the first offset of an open transaction.
+    pub fn end(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.shared.partitions().slots.get(partition).and_then(|slot| slot.end)
+    }
+
     /// Waits for what comes next, of any partition; those with something at hand take turns. Nothing is lost
     /// if the future is dropped.
     pub async fn next(&self) -> Fetched {
@@ -146,14 +152,40 @@ impl Fetcher {
     pub fn try_next(&self) -> Option<Fetched> {
         loop {
             let taken = self.shared.partitions().take()?;
-            match taken {
-                Taken::Chunk { id, generation, fresh } => {
-                    if let Some(records) = self.open(id, generation, fresh) {
-                        return Some(Fetched::Records(records));
-                    }
-                }
-                Taken::Trouble { id, position, trouble } => return Some(tell(id, position, trouble)),
+            if let Some(fetched) = self.given(taken) {
+                return Some(fetched);
             }
+        }
+    }
+
+    /// Waits for what comes next of one partition, which must be assigned: for records, or until a broker
+    /// says that there are none now, which is `None`.
+    pub(super) async fn next_of(&self, partition: &TopicPartition) -> Option<Fetched> {
+        let mut ready = self.shared.ready.subscribe();
+        let empty_answers = |partitions: &Partitions| {
+            partitions.slots.get(partition).map_or(u64::MAX, |slot| slot.empty_answers)
+        };
+        let before = empty_answers(&self.shared.partitions());
+        loop {
+            ready.mark_unchanged();
+            loop {
+                let taken = self.shared.partitions().take_of(partition);
+                let Some(taken) = taken else { break };
+                if let Some(fetched) = self.given(taken) {
+                    return Some(fetched);
+                }
+            }
+            if empty_answers(&self.shared.partitions()) > before {
+                return None;
+            }
+            let _ = ready.changed().await;
+        }
+    }
+
+    fn given(&self, taken: Taken) -> Option<Fetched> {
+        match taken {
+            Taken::Chunk { id, generation, fresh } => self.open(id, generation, fresh).map(Fetched::Records),
+            Taken::Trouble { id, position, trouble } => Some(tell(id, position, trouble)),
         }
     }
 

@@ -79,20 +79,24 @@ impl Partitions {
             // What is decoded from the wire is in memory.
             Some(Records::File(_)) | None => Bytes::new(),
         };
-        if bytes.is_empty() {
-            return;
-        }
         let aborted = data.aborted_transactions.unwrap_or_default();
         let aborted = aborted.into_iter().map(|transaction| Aborted {
             first_offset: Offset(transaction.first_offset),
             producer_id: transaction.producer_id,
         });
-        let end = match options.isolation {
+        let end = Offset(match options.isolation {
             Isolation::ReadCommitted if data.last_stable_offset >= 0 => data.last_stable_offset,
             _ => data.high_watermark,
-        };
+        });
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.end = Some(end);
+            slot.empty_answers += u64::from(bytes.is_empty());
+        }
+        if bytes.is_empty() {
+            return;
+        }
         match Chunk::new(bytes, sent.position, aborted.collect(), options.max_partition_bytes) {
-            Ok(chunk) => self.add(id, Fresh { chunk, end: Offset(end) }),
+            Ok(chunk) => self.add(id, Fresh { chunk, end }),
             Err(cause) => self.rest(id, Trouble::Corrupt(cause)),
         }
     }

@@ -1,5 +1,7 @@
 //! What a fetcher gives.
 
+use std::time::Duration;
+
 use super::super::chunk::CorruptRecords;
 use super::super::record::{ConsumerRecord, Position};
 use crate::ids::{Offset, TopicPartition};
@@ -51,7 +53,44 @@ pub struct Records {
     pub end: Offset,
 }
 
+/// Why a partition cannot be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("offset {} is not in the log of {partition}: it begins later, or ends before it", position.offset)]
+    OutOfRange { partition: TopicPartition, position: Position },
+    #[error(
+        "the log of {partition} is not the one that was read up to offset {}{}",
+        position.offset, parting(diverged)
+    )]
+    Truncated { partition: TopicPartition, position: Position, diverged: Option<Position> },
+    #[error("{partition} cannot be read on from offset {}: {cause}", position.offset)]
+    Corrupt { partition: TopicPartition, position: Position, cause: CorruptRecords },
+    #[error("the broker does not let {partition} be read: {error}: {}", error.message())]
+    Refused { partition: TopicPartition, error: ErrorCode },
+    #[error("{partition} was not answered for by a leader within {within:?}")]
+    TimedOut { partition: TopicPartition, within: Duration },
+}
+
+fn parting(diverged: &Option<Position>) -> String {
+    diverged.map(|at| format!("; they part at offset {}", at.offset)).unwrap_or_default()
+}
+
 impl Fetched {
+    /// The records, or why there are none.
+    pub fn into_records(self) -> Result<Records, ReadError> {
+        match self {
+            Fetched::Records(records) => Ok(records),
+            Fetched::OutOfRange { partition, position } => Err(ReadError::OutOfRange { partition, position }),
+            Fetched::Truncated { partition, position, diverged } => {
+                Err(ReadError::Truncated { partition, position, diverged })
+            }
+            Fetched::Corrupt { partition, position, cause } => {
+                Err(ReadError::Corrupt { partition, position, cause })
+            }
+            Fetched::Refused { partition, error } => Err(ReadError::Refused { partition, error }),
+        }
+    }
+
     pub fn partition(&self) -> &TopicPartition {
         match self {
             Fetched::Records(records) => &records.partition,

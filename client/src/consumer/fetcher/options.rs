@@ -14,10 +14,10 @@ pub struct FetchOptions {
     /// `fetch.max.wait.ms`: for that long at most.
     pub max_wait: Duration,
     /// `fetch.max.bytes`: of one answer, unless its first batch is larger. While as much lies here and is
-    /// not taken, no more is fetched, so that what is held is this and an answer of each broker.
+    /// not taken, only partitions of which nothing lies here are fetched.
     pub max_bytes: usize,
     /// `max.partition.fetch.bytes`: of one partition in one answer, unless its first batch is larger. Two such
-    /// answers are held at most.
+    /// answers of a partition lie here at most.
     pub max_partition_bytes: usize,
     /// `isolation.level`
     pub isolation: Isolation,

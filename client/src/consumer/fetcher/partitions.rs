@@ -46,6 +46,10 @@ pub(super) struct Slot {
     trouble: Option<Trouble>,
     resting: bool,
     queued: bool,
+    /// The partition's end for this consumer, as last told.
+    pub(super) end: Option<Offset>,
+    /// Answers without records.
+    pub(super) empty_answers: u64,
 }
 
 /// A chunk, and the partition's end when it was fetched.
@@ -137,6 +141,8 @@ impl Partitions {
             trouble: None,
             resting: false,
             queued: false,
+            end: None,
+            empty_answers: 0,
         };
         self.slots.insert(id.clone(), slot);
         true
@@ -218,7 +224,13 @@ impl Partitions {
                 checks.push(Check { id: id.clone(), generation, leader, position });
                 continue;
             }
-            if slot.chunks.len() >= CHUNKS_MAX || self.buffered >= options.max_bytes {
+            let is_enough = match slot.chunks.len() {
+                // One that has nothing is not held up by those that are not taken.
+                0 => false,
+                1..CHUNKS_MAX => self.buffered >= options.max_bytes,
+                _ => true,
+            };
+            if is_enough {
                 round.held_back = true;
                 continue;
             }
@@ -270,19 +282,24 @@ impl Partitions {
     pub(super) fn take(&mut self) -> Option<Taken> {
         loop {
             let id = self.ready.pop_front()?;
-            let Some(slot) = self.slots.get_mut(&id) else { continue };
-            slot.queued = false;
-            if slot.paused {
-                continue;
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.queued = false;
             }
-            let generation = slot.generation;
-            if let Some(fresh) = slot.chunks.pop_front() {
-                return Some(Taken::Chunk { id, generation, fresh });
-            }
-            if let Some(trouble) = slot.trouble.take() {
-                return Some(Taken::Trouble { id, position: slot.position, trouble });
+            if let Some(taken) = self.take_of(&id) {
+                return Some(taken);
             }
         }
+    }
+
+    /// Takes out what is ready of one partition.
+    pub(super) fn take_of(&mut self, id: &TopicPartition) -> Option<Taken> {
+        let slot = self.slots.get_mut(id).filter(|slot| !slot.paused)?;
+        let (id, generation, position) = (id.clone(), slot.generation, slot.position);
+        if let Some(fresh) = slot.chunks.pop_front() {
+            return Some(Taken::Chunk { id, generation, fresh });
+        }
+        let trouble = slot.trouble.take()?;
+        Some(Taken::Trouble { id, position, trouble })
     }
 
     /// Gives back a chunk that was opened as far as its position. False: what was read of it is void.

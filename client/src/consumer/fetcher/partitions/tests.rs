@@ -137,11 +137,18 @@ fn two_answers_are_held_at_most() {
 }
 
 #[test]
-fn as_much_as_may_be_held_stops_all_fetching() {
+fn when_as_much_is_held_as_may_be_only_what_has_nothing_is_fetched() {
     let mut one = One::new(at(0, -1));
     one.options.max_bytes = 10;
     one.fetch(1, data(batch(0, 1)));
     assert!(matches!(one.plan(1), Plan::Rest { .. }));
+    let other = TopicPartition::new("t", 1);
+    one.partitions.assign(&other, at(0, -1));
+    one.partitions.lead(&other, Some(leader(1, 3)));
+    let Plan::Fetch(round) = one.plan(1) else { panic!("nothing to fetch") };
+    assert_eq!(round.asks.keys().collect::<Vec<_>>(), [&other]);
+    assert!(round.held_back);
+    one.partitions.remove(&other);
     one.take();
     assert_eq!(one.sent(1).position, at(1, 3));
 }
