@@ -15,7 +15,6 @@ mod fetcher;
 pub mod group;
 mod hosted;
 mod isr_channel;
-mod java_string;
 pub mod log;
 pub mod membership;
 pub mod metadata;

@@ -7,12 +7,17 @@
 
 pub mod assignor;
 mod chunk;
+mod classic;
 mod fetcher;
 mod offsets;
 mod record;
 mod simple;
 
 pub use chunk::CorruptRecords;
+pub use classic::{
+    AutoOffsetReset, ClassicConfig, ClassicConfigError, ClassicConsumer, ClassicError, ClassicStream,
+    ClassicStreamError, RebalanceError, Strategy, Subscription, UnevenSubscriptions,
+};
 pub use fetcher::{FetchOptions, Fetched, Fetcher, ReadError, Records};
 pub use offsets::{ListOffsetsError, ListedOffset, OffsetSpec, list_offsets};
 pub use record::{ConsumerRecord, Isolation, Position, RecordHeader};

@@ -40,8 +40,9 @@ pub use state::State;
 pub use store::{Store, StoreId};
 pub use sync::{Sync, SyncAnswer, Synced};
 
+use client::java_string;
+
 use crate::clock::Now;
-use crate::java_string;
 use members::Members;
 use store::Purpose;
 

@@ -1,7 +1,7 @@
 //! The order in which a Java `HashMap` gives its keys: neither sorted nor random, and seen in the output
 //! of tools that walk one. Keys are in it by their bucket, within a bucket by insertion.
 
-use crate::java_string::hash_code;
+use client::java_string::hash_code;
 
 /// Sorts keys as a `HashMap` made for `capacity` entries gives them, having been put in in this order.
 pub(super) fn sort<T>(keys: &mut [T], capacity: usize, text: impl Fn(&T) -> &str) {

@@ -8,5 +8,4 @@ mod hash_order;
 mod help;
 mod java_text;
 mod options;
-mod topic_filter;
 pub mod topics;

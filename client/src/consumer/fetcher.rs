@@ -29,7 +29,7 @@ use task::Task;
 /// epochs with a new leader before it reads on (KIP-320). A connection that breaks, a broker that does not
 /// lead, a leader that is not there: all that is waited out. What cannot be waited out is given as a value.
 ///
-/// It ends when it is dropped.
+/// Its methods are to be called within a runtime of tokio. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Fetcher {
     shared: Arc<Shared>,
@@ -155,6 +155,14 @@ impl Fetcher {
             if let Some(fetched) = self.given(taken) {
                 return Some(fetched);
             }
+        }
+    }
+
+    /// Waits until there may be something at hand.
+    pub(super) async fn ready(&self) {
+        let mut ready = self.shared.ready.subscribe();
+        while !self.shared.partitions().has_ready() {
+            let _ = ready.changed().await;
         }
     }
 

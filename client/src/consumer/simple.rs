@@ -122,7 +122,7 @@ impl SimpleConsumer {
     }
 
     /// All records of some partitions from these positions on, as they come. Each such stream has
-    /// connections of its own.
+    /// connections of its own. To be called within a runtime of tokio.
     pub fn read<P: Into<Position>>(
         &self,
         from: impl IntoIterator<Item = (TopicPartition, P)>,
@@ -136,7 +136,7 @@ impl SimpleConsumer {
 
     /// The records of some partitions from the first offset up to the second, exclusive; then the stream
     /// ends. For what was there at some time, such as between [`OffsetSpec::Earliest`] and
-    /// [`OffsetSpec::Latest`].
+    /// [`OffsetSpec::Latest`]. To be called within a runtime of tokio.
     pub fn read_ranges(
         &self,
         ranges: impl IntoIterator<Item = (TopicPartition, std::ops::Range<Offset>)>,

@@ -2,6 +2,7 @@
 
 mod admin;
 mod assignors;
+mod classic_consumer;
 mod clients;
 mod controller;
 mod discovery;

@@ -27,6 +27,9 @@ enum Kind {
 const KINDS: &[(&str, Kind)] = &[
     ("client/src/cluster/backoff.rs", Kind::Pure),
     ("client/src/consumer/chunk.rs", Kind::Pure),
+    ("client/src/consumer/classic/assignment.rs", Kind::Pure),
+    ("client/src/consumer/classic/config.rs", Kind::Pure),
+    ("client/src/consumer/classic/subscription.rs", Kind::Pure),
     ("client/src/consumer/fetcher/answer.rs", Kind::Pure),
     ("client/src/consumer/fetcher/partitions.rs", Kind::Pure),
     ("client/src/consumer/fetcher/request.rs", Kind::Pure),
@@ -34,6 +37,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("client/src/consumer/assignor.rs", Kind::Pure),
     ("client/src/consumer/assignor/", Kind::Pure),
     ("client/src/ids.rs", Kind::Pure),
+    ("client/src/java_string.rs", Kind::Pure),
+    ("client/src/topic_filter.rs", Kind::Pure),
     ("client/src/wire/", Kind::Pure),
     // Names a part of an open file, to be sent from there.
     ("client/src/wire/records.rs", Kind::Files),
@@ -63,7 +68,6 @@ const KINDS: &[(&str, Kind)] = &[
     ("broker/src/fetch_session.rs", Kind::Pure),
     ("broker/src/fetch_session/", Kind::Pure),
     ("broker/src/group/", Kind::Pure),
-    ("broker/src/java_string.rs", Kind::Pure),
     ("broker/src/log/", Kind::Sync),
     ("broker/src/log/disk/", Kind::Files),
     ("broker/src/metadata/", Kind::Pure),
@@ -82,7 +86,6 @@ const KINDS: &[(&str, Kind)] = &[
     ("broker/src/tools/help.rs", Kind::Pure),
     ("broker/src/tools/java_text.rs", Kind::Pure),
     ("broker/src/tools/options.rs", Kind::Pure),
-    ("broker/src/tools/topic_filter.rs", Kind::Pure),
     ("broker/src/tools/topics/description.rs", Kind::Pure),
     ("broker/src/tools/topics/json.rs", Kind::Pure),
 ];

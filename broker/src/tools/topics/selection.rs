@@ -4,7 +4,7 @@ use client::znode::topic_name;
 
 use super::options::Arguments;
 use super::{Dialect, Failed};
-use crate::tools::topic_filter::TopicFilter;
+use client::topic_filter::TopicFilter;
 
 /// The topics that `--topic` and `--exclude-internal` leave.
 pub(super) fn select(names: Vec<String>, arguments: &Arguments) -> Result<Vec<String>, Failed> {

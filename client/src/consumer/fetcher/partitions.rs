@@ -278,6 +278,11 @@ impl Partitions {
         self.enqueue(id);
     }
 
+    /// Whether [`take`](Partitions::take) may find something.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Takes out what has been ready for the longest time.
     pub(super) fn take(&mut self) -> Option<Taken> {
         loop {

@@ -1,5 +1,6 @@
 //! The loop that asks one broker, with one request in flight.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -124,6 +125,8 @@ impl Task {
     fn take(&mut self, round: &Round, response: FetchResponse) {
         let moment = moment();
         let mut doubtful: Vec<TopicPartition> = Vec::new();
+        // Within a session, a partition of which there is nothing new is left out.
+        let mut unchanged: BTreeSet<&TopicPartition> = round.sent.keys().collect();
         let mut partitions = self.shared.partitions();
         for topic in response.responses {
             let name: Arc<str> = Arc::from(&*topic.topic);
@@ -131,9 +134,16 @@ impl Task {
                 let id = TopicPartition::new(Arc::clone(&name), data.partition_index);
                 // The names that are kept are those of the user, not one for each answer.
                 let Some((id, sent)) = round.sent.get_key_value(&id) else { continue };
+                unchanged.remove(id);
                 if partitions.fetched(id, sent, self.broker, data, &self.shared.options, moment) {
                     doubtful.push(id.clone());
                 }
+            }
+        }
+        for id in unchanged {
+            if let Some(slot) = round.sent.get(id).and_then(|sent| partitions.current(id, sent)) {
+                slot.succeed();
+                slot.empty_answers += 1;
             }
         }
         drop(partitions);

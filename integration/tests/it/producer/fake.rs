@@ -167,11 +167,8 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Seen>>) {
 }
 
 fn versions() -> ApiVersionsResponse {
-    let of = |api: ApiKey, min_version, max_version| ApiVersion {
-        api_key: api as i16,
-        min_version,
-        max_version,
-    };
+    let of =
+        |api: ApiKey, min_version, max_version| ApiVersion { api_key: api as i16, min_version, max_version };
     let api_keys = vec![
         of(ApiKey::Produce, 0, 11),
         of(ApiKey::ApiVersions, 0, 4),

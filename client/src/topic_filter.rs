@@ -1,21 +1,23 @@
 //! Names of topics by a pattern (Kafka's `TopicFilter.java`): a regular expression that has to match the
 //! whole name, with commas for alternatives.
 
-use client::znode::topic_name;
+use crate::znode::topic_name;
 use fancy_regex::Regex;
 
-#[derive(Debug)]
-pub(super) struct TopicFilter {
+/// Which topics are meant.
+#[derive(Debug, Clone)]
+pub struct TopicFilter {
+    pattern: String,
     whole: Regex,
 }
 
-/// The text is Kafka's.
+/// Not a regular expression. The text is Kafka's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is an invalid regex.")]
-pub(super) struct InvalidPattern(String);
+pub struct InvalidPattern(String);
 
 impl TopicFilter {
-    pub(super) fn new(pattern: &str) -> Result<TopicFilter, InvalidPattern> {
+    pub fn new(pattern: &str) -> Result<TopicFilter, InvalidPattern> {
         let quotes = ['"', '\''];
         let pattern = pattern.trim().replace(',', "|").replace(' ', "");
         let pattern = pattern.trim_start_matches(quotes).trim_end_matches(quotes);
@@ -24,12 +26,21 @@ impl TopicFilter {
         // By itself first: `a)|(b` would be right inside the parentheses.
         Regex::new(&expression).map_err(|_| invalid())?;
         let whole = Regex::new(&format!(r"\A(?:{expression})\z")).map_err(|_| invalid())?;
-        Ok(TopicFilter { whole })
+        Ok(TopicFilter { pattern: pattern.to_owned(), whole })
     }
 
-    /// A name that takes the pattern too many tries is not matched.
-    pub(super) fn allows(&self, topic: &str, exclude_internal: bool) -> bool {
-        self.whole.is_match(topic).unwrap_or(false) && !(exclude_internal && topic_name::is_internal(topic))
+    /// The regular expression that was meant.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// Whether the pattern matches the whole name. One that takes it too many tries is not matched.
+    pub fn matches(&self, topic: &str) -> bool {
+        self.whole.is_match(topic).unwrap_or(false)
+    }
+
+    pub fn allows(&self, topic: &str, exclude_internal: bool) -> bool {
+        self.matches(topic) && !(exclude_internal && topic_name::is_internal(topic))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What Java makes of a string, where Kafka lets that decide something others can see.
 
 /// `String.hashCode`: over UTF-16 units, wrapping.
-pub(crate) fn hash_code(text: &str) -> i32 {
+pub fn hash_code(text: &str) -> i32 {
     let add = |hash: u32, unit: u16| hash.wrapping_mul(31).wrapping_add(u32::from(unit));
     text.encode_utf16().fold(0, add).cast_signed()
 }

@@ -1,0 +1,49 @@
+//! Why a classic consumer cannot do what it should.
+
+use super::assignment::UnevenSubscriptions;
+use super::config::ClassicConfigError;
+use crate::cluster::ClusterError;
+use crate::topic_filter::InvalidPattern;
+use crate::zk::ZkError;
+use crate::znode::ZnodeError;
+
+/// Why a classic consumer cannot do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ClassicError {
+    #[error(transparent)]
+    Config(#[from] ClassicConfigError),
+    #[error(transparent)]
+    ZooKeeper(#[from] ZkError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// Another process uses the same `consumer.id`, or an earlier one of ours ended without closing its
+    /// session, which then ends by itself.
+    #[error("the group {group} has a member {consumer} already, of another session")]
+    Taken { group: String, consumer: String },
+    #[error("{consumer} cannot take its partitions after {attempts} attempts: {cause}")]
+    RebalanceFailed { consumer: String, attempts: u32, cause: Box<RebalanceError> },
+    #[error("the consumer is closed")]
+    Closed,
+}
+
+/// Why an attempt to take what falls to a member did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum RebalanceError {
+    #[error(transparent)]
+    ZooKeeper(#[from] ZkError),
+    #[error(transparent)]
+    Znode(#[from] ZnodeError),
+    #[error("the member {member} reads topics by a pattern that cannot be read here: {cause}")]
+    Pattern { member: String, cause: InvalidPattern },
+    #[error(transparent)]
+    Uneven(#[from] UnevenSubscriptions),
+    /// It has not let go of them yet, or died, and its session has not ended yet.
+    #[error("{} partitions still belong to another member, such as {partition} to {owner}", count)]
+    Owned { count: usize, partition: String, owner: String },
+}
+
+impl RebalanceError {
+    pub(super) fn is_session_over(&self) -> bool {
+        matches!(self, RebalanceError::ZooKeeper(error) if error.is_session_over())
+    }
+}
