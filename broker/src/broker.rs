@@ -131,6 +131,7 @@ impl Broker {
                 me: id,
                 replication: config.replication.clone(),
                 log_dirs: config.log.clone(),
+                config: dynamic.watch_broker(),
                 controller_timeout: config.controller.socket_timeout,
                 fence: Arc::clone(&fence),
                 view: view.clone(),

@@ -49,6 +49,7 @@ pub struct Config {
     pub controller: ControllerConfig,
     pub log: LogDirsConfig,
     pub groups: GroupsConfig,
+    pub cleaner: CleanerConfig,
     pub shutdown: ShutdownConfig,
     /// The longest timeout a transactional producer may ask for.
     pub transaction_timeout_max_ms: i32,
@@ -152,6 +153,23 @@ pub struct GroupsConfig {
     pub append_acks: RequiredAcks,
     /// How often groups without members and offsets are looked for.
     pub expiry_check_interval: Duration,
+}
+
+/// How logs are compacted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CleanerConfig {
+    pub enabled: bool,
+    pub threads: usize,
+    /// Memory for offsets of keys, of all threads together.
+    pub dedupe_buffer_bytes: usize,
+    /// How full it may become, from 0 to 1.
+    pub dedupe_buffer_load_factor: f64,
+    /// Memory for reading and writing, of all threads together.
+    pub io_buffer_bytes: usize,
+    /// What all threads together may read and write.
+    pub io_bytes_per_second_max: f64,
+    /// Pause when there is nothing to compact.
+    pub backoff: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]

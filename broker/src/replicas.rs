@@ -5,9 +5,11 @@
 //! threads since they make, recover and delete files. Everything else only looks partitions up.
 
 mod assign;
+mod cleaner;
 mod housekeeping;
 mod logs;
 mod stop;
+mod throttle;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,9 +20,10 @@ use controller::vital;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use self::cleaner::Cleaners;
 use crate::clock::Now;
 use crate::cluster_view::ClusterView;
-use crate::config::{LogDirsConfig, ReplicationConfig};
+use crate::config::{Config, LogDirsConfig, ReplicationConfig};
 use crate::control_fence::ControlFence;
 use crate::fetcher::Fetchers;
 use crate::hosted::Hosted;
@@ -36,6 +39,8 @@ pub struct ReplicasParts {
     pub me: BrokerId,
     pub replication: ReplicationConfig,
     pub log_dirs: LogDirsConfig,
+    /// The broker's configuration, for what may change while it runs.
+    pub config: watch::Receiver<Arc<Config>>,
     /// `controller.socket.timeout.ms`
     pub controller_timeout: Duration,
     pub fence: Arc<ControlFence>,
@@ -66,6 +71,7 @@ pub struct Replicas {
     hosted: Arc<Hosted>,
     dirs: Arc<LogDirs>,
     fetchers: Fetchers,
+    cleaners: Arc<Cleaners>,
     /// Held while a controller's request is carried out.
     control: Arc<tokio::sync::Mutex<()>>,
     /// Whether a LeaderAndIsr was carried out: before, the checkpoint files know more than we do.
@@ -98,6 +104,7 @@ impl Replicas {
             me,
             replication,
             log_dirs,
+            config,
             controller_timeout,
             fence,
             view,
@@ -116,6 +123,7 @@ impl Replicas {
             proposals: proposed,
             timeout: controller_timeout,
         };
+        let cleaners = Arc::new(Cleaners::new(Arc::clone(&hosted), Arc::clone(&dirs), config));
         let replicas = Arc::new(Replicas {
             me,
             fetchers: Fetchers::new(me, Arc::clone(&fence), view, replication.clone()),
@@ -126,6 +134,7 @@ impl Replicas {
             around: Arc::new(around),
             hosted,
             dirs,
+            cleaners,
             control: Arc::new(tokio::sync::Mutex::new(())),
             assigned: watch::Sender::new(false),
             orders: watch::Sender::new(0),
@@ -142,6 +151,7 @@ impl Replicas {
             vital::spawn("expire producers", all().expire_producers()),
             vital::spawn("flush", all().flush()),
             vital::spawn("remove files", all().remove_files()),
+            vital::spawn("log cleaners", Arc::clone(&replicas.cleaners).run()),
             vital::spawn("watch dirs", all().watch_dirs(failed_dirs, dir_failures)),
         ];
         *replicas.tasks() = tasks.iter().map(tokio::task::JoinHandle::abort_handle).collect();
@@ -186,6 +196,7 @@ impl Replicas {
     pub async fn shut_down(self: &Arc<Self>) {
         let turn = self.control.lock().await;
         self.fetchers.stop_all();
+        self.cleaners.stop().await;
         for task in self.tasks().drain(..) {
             task.abort();
         }

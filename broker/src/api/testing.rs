@@ -15,7 +15,7 @@ use client::wire::messages::update_metadata_request::{
 };
 use client::wire::messages::{LeaderAndIsrRequest, ProduceRequest, UpdateMetadataRequest};
 use client::wire::{self, ErrorCode, Message, Records, Str, frame};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::admin_testing::admin;
 use super::{Context, Reply, Request, dispatch};
@@ -90,6 +90,7 @@ impl OneBroker {
             me: BrokerId(ME),
             replication: config.replication.clone(),
             log_dirs: config.log.clone(),
+            config: watch::channel(Arc::new(config.clone())).1,
             controller_timeout: config.controller.socket_timeout,
             fence: Arc::clone(&admin.fence),
             view: ClusterView::new(&metadata, LISTENER.into()),

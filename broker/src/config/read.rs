@@ -14,8 +14,8 @@ use crate::config::problem::{ConfigError, Problem};
 use crate::config::refusal::{SASL, TLS};
 use crate::config::value::Value;
 use crate::config::{
-    Config, ControllerConfig, GroupsConfig, LogDirsConfig, NetworkConfig, ReplicationConfig, ShutdownConfig,
-    TopicsConfig, ZooKeeperConfig, check, table,
+    CleanerConfig, Config, ControllerConfig, GroupsConfig, LogDirsConfig, NetworkConfig, ReplicationConfig,
+    ShutdownConfig, TopicsConfig, ZooKeeperConfig, check, table,
 };
 use crate::group::Limits;
 use crate::partition::RequiredAcks;
@@ -30,6 +30,7 @@ pub(super) fn read(mut layers: Layers) -> Result<Config, ConfigError> {
     let controller = reader.controller();
     let log = reader.log();
     let groups = reader.groups();
+    let cleaner = reader.cleaner();
     let shutdown = reader.shutdown();
     let transaction_timeout_max_ms = reader.int("transaction.max.timeout.ms");
     reader.check_limits();
@@ -56,6 +57,7 @@ pub(super) fn read(mut layers: Layers) -> Result<Config, ConfigError> {
         controller,
         log,
         groups,
+        cleaner,
         shutdown,
         transaction_timeout_max_ms,
         layers,
@@ -304,6 +306,18 @@ impl Reader<'_> {
         }
     }
 
+    fn cleaner(&mut self) -> CleanerConfig {
+        CleanerConfig {
+            enabled: self.boolean("log.cleaner.enable"),
+            threads: self.count("log.cleaner.threads"),
+            dedupe_buffer_bytes: self.count("log.cleaner.dedupe.buffer.size"),
+            dedupe_buffer_load_factor: self.double("log.cleaner.io.buffer.load.factor"),
+            io_buffer_bytes: self.count("log.cleaner.io.buffer.size"),
+            io_bytes_per_second_max: self.double("log.cleaner.io.max.bytes.per.second"),
+            backoff: self.wait("log.cleaner.backoff.ms"),
+        }
+    }
+
     fn shutdown(&mut self) -> ShutdownConfig {
         ShutdownConfig {
             controlled: self.boolean("controlled.shutdown.enable"),
@@ -413,6 +427,10 @@ impl Reader<'_> {
 
     fn int(&self, key: &str) -> i32 {
         i32::try_from(self.long(key)).unwrap_or(i32::MAX)
+    }
+
+    fn double(&self, key: &str) -> f64 {
+        if let Some(Value::Double(value)) = self.value(key) { value } else { 0.0 }
     }
 
     fn count(&self, key: &str) -> usize {

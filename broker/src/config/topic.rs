@@ -289,7 +289,7 @@ const KEYS: &[TopicKey] = &[
         long("max.compaction.lag.ms")
             .or("9223372036854775807")
             .at_least(1)
-            .accepted("Age at which a record must be compacted."),
+            .kept("Age at which a record must be compacted."),
     ),
     inherits(
         "log.segment.delete.delay.ms",
@@ -304,7 +304,7 @@ const KEYS: &[TopicKey] = &[
     ),
     inherits(
         "log.cleaner.min.compaction.lag.ms",
-        long("min.compaction.lag.ms").or("0").at_least(0).accepted("Age below which a record is not compacted."),
+        long("min.compaction.lag.ms").or("0").at_least(0).kept("Age below which a record is not compacted."),
     ),
     inherits(
         "log.message.timestamp.type",
@@ -326,7 +326,7 @@ const KEYS: &[TopicKey] = &[
         double("min.cleanable.dirty.ratio")
             .or("0.5")
             .fraction(0.0, 1.0)
-            .accepted("Share of uncompacted log that makes compaction worth while."),
+            .kept("Share of uncompacted log that makes compaction worth while."),
     ),
     inherits(
         "log.index.interval.bytes",
@@ -349,7 +349,7 @@ const KEYS: &[TopicKey] = &[
         long("delete.retention.ms")
             .or("86400000")
             .at_least(0)
-            .accepted("How long a deletion marker survives compaction."),
+            .kept("How long a deletion marker survives compaction."),
     ),
     inherits(
         "log.message.timestamp.after.max.ms",

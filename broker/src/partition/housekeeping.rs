@@ -9,7 +9,7 @@ use client::ids::{BrokerId, LeaderEpoch, ZkVersion};
 use super::leader::IsrProposal;
 use super::{Partition, PartitionError, Role, TopicConfig};
 use crate::clock::Now;
-use crate::log::{Log, LogMarks};
+use crate::log::{Log, LogError, LogMarks};
 
 /// The controller's answer to a proposal, as far as the partition is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +111,19 @@ impl Partition {
             }
             Ok(deleted)
         })
+    }
+
+    /// Runs `work` on the log, under the lock. `None` without a log.
+    pub(crate) fn with_log<T>(
+        &self,
+        now: Now,
+        work: impl FnOnce(&mut Log) -> Result<T, LogError>,
+    ) -> Option<Result<T, LogError>> {
+        match self.change(now, |inner, _| Ok(work(inner.log_mut()?)?)) {
+            Ok(done) => Some(Ok(done)),
+            Err(PartitionError::Log(error)) => Some(Err(error)),
+            Err(_) => None,
+        }
     }
 
     /// Syncs what is due, without holding up reads and appends meanwhile.

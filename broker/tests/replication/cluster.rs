@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use broker::cluster_view::ClusterView;
-use broker::config::{LogDirsConfig, ReplicationConfig};
+use broker::config::{Config, LogDirsConfig, ReplicationConfig};
 use broker::control_fence::ControlFence;
 use broker::log::{Disk, LogConfig, LogDirs, LogDirsOptions};
 use broker::metadata::MetadataCache;
@@ -130,6 +130,7 @@ impl Cluster {
             me: BrokerId(id),
             replication: self.replication_config(),
             log_dirs: log_dirs_config(),
+            config: watch::channel(Arc::new(broker_config())).1,
             controller_timeout: Duration::from_secs(30),
             view: ClusterView::new(&cache, Arc::from(LISTENER)),
             fence,
@@ -371,6 +372,12 @@ impl Cluster {
             high_watermark_checkpoint_interval: Duration::from_millis(100),
         }
     }
+}
+
+/// What `server.properties` must say at least.
+fn broker_config() -> Config {
+    let fixed = [("zookeeper.connect", "127.0.0.1:2181")].map(|(key, value)| (key.into(), value.into()));
+    Config::from_properties(fixed.into()).unwrap().config
 }
 
 fn log_dirs_config() -> LogDirsConfig {

@@ -126,50 +126,50 @@ pub(super) const TABLE: &[Definition] = &[
         .at_least(1)
         .cluster_wide()
         .kept("Threads per folder that load and recover logs at start and flush them at stop."),
-    boolean("log.cleaner.enable").or("true").accepted("Whether compaction runs."),
-    int("log.cleaner.threads").or("1").at_least(0).cluster_wide().accepted("Threads of compaction."),
+    boolean("log.cleaner.enable").or("true").kept("Whether compaction runs."),
+    int("log.cleaner.threads").or("1").at_least(0).cluster_wide().kept("Threads of compaction."),
     long("log.cleaner.dedupe.buffer.size")
         .or("134217728")
         .cluster_wide()
-        .accepted("Memory compaction may use to find duplicate keys."),
+        .kept("Memory compaction may use to find duplicate keys, for all its threads; it is taken as keys come, not beforehand."),
     int("log.cleaner.io.buffer.size")
         .or("524288")
         .at_least(0)
         .cluster_wide()
-        .accepted("Memory of compaction's buffers."),
+        .kept("Memory of compaction's buffers."),
     double("log.cleaner.io.buffer.load.factor")
         .or("0.9")
         .cluster_wide()
-        .accepted("How full compaction's key table may get."),
+        .kept("How full compaction's key table may get."),
     double("log.cleaner.io.max.bytes.per.second")
         .or("1.7976931348623157E308")
         .cluster_wide()
-        .accepted("Disk bandwidth of compaction."),
+        .kept("Disk bandwidth of compaction."),
     long("log.cleaner.backoff.ms")
         .or("15000")
         .at_least(0)
         .cluster_wide()
-        .accepted("Pause of compaction when there is nothing to do."),
+        .kept("Pause of compaction when there is nothing to do."),
     double("log.cleaner.min.cleanable.ratio")
         .or("0.5")
         .fraction(0.0, 1.0)
         .cluster_wide()
-        .accepted("Share of uncompacted log that makes compaction worth while."),
+        .kept("Share of uncompacted log that makes compaction worth while."),
     long("log.cleaner.delete.retention.ms")
         .or("86400000")
         .at_least(0)
         .cluster_wide()
-        .accepted("How long a deletion marker survives compaction."),
+        .kept("How long a deletion marker survives compaction."),
     long("log.cleaner.min.compaction.lag.ms")
         .or("0")
         .at_least(0)
         .cluster_wide()
-        .accepted("Age below which a record is not compacted."),
+        .kept("Age below which a record is not compacted."),
     long("log.cleaner.max.compaction.lag.ms")
         .or("9223372036854775807")
         .at_least(1)
         .cluster_wide()
-        .accepted("Age at which a record must be compacted."),
+        .kept("Age at which a record must be compacted."),
     long("log.initial.task.delay.ms")
         .or("30000")
         .at_least(0)
