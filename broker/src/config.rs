@@ -34,6 +34,10 @@ pub mod topic;
 mod value;
 mod versions;
 
+/// Values of `replica.selector.class`: always the leader, or a replica in the consumer's rack.
+pub(crate) const LEADER_SELECTOR: &str = "org.apache.kafka.common.replica.LeaderSelector";
+pub(crate) const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+
 /// What the broker is told to be and do. Immutable; a dynamic change makes a new one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -111,6 +115,8 @@ pub struct ReplicationConfig {
     pub fetch_bytes_min: i32,
     pub fetch_backoff: Duration,
     pub high_watermark_checkpoint_interval: Duration,
+    /// Whether a consumer is sent to a replica of its own rack (KIP-392).
+    pub serves_by_rack: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -22,7 +22,8 @@ pub struct ApacheBroker {
 }
 
 impl ApacheBroker {
-    /// Starts a broker on `data` as its log directory. Returns when it answers metadata requests.
+    /// Starts a broker on `data` as its log directory, `{id}` in properties standing for its id. Returns when it
+    /// answers metadata requests.
     pub fn start(
         id: i32,
         port: u16,
@@ -38,7 +39,7 @@ impl ApacheBroker {
             data.display()
         );
         for (key, value) in properties {
-            text.push_str(&format!("{key}={value}\n"));
+            text.push_str(&format!("{key}={}\n", value.replace("{id}", &id.to_string())));
         }
         let settings = home.join(format!("apache-{id}.properties"));
         std::fs::write(&settings, text).expect("a file can be written");

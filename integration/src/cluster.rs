@@ -35,7 +35,7 @@ struct Member {
 }
 
 impl Cluster {
-    /// Starts brokers 1 to `count` with these properties beyond the defaults,
+    /// Starts brokers 1 to `count` with these properties beyond the defaults, `{id}` standing for the broker's id,
     /// and waits until all have registered and answer.
     pub fn start(count: i32, properties: &[(&str, &str)]) -> Cluster {
         Cluster::start_below("", count, properties)
@@ -57,7 +57,7 @@ impl Cluster {
                 zookeeper.connect_string(),
             );
             for (key, value) in properties {
-                text.push_str(&format!("{key}={value}\n"));
+                text.push_str(&format!("{key}={}\n", value.replace("{id}", &id.to_string())));
             }
             std::fs::write(home.join("server.properties"), text).expect("a file can be written");
             brokers.insert(id, Member { port, folder: home, process: None });

@@ -4,6 +4,7 @@
 //! little, the request parks on the partitions' watches until something it waits for happens, and
 //! is read a second and last time. Records stay in their files: the response carries file ranges.
 
+mod closest;
 mod down_convert;
 mod park;
 mod read;
@@ -20,6 +21,7 @@ use client::wire::messages::{FetchRequest, FetchResponse};
 use client::wire::{ErrorCode, Str};
 use tokio::time::Instant;
 
+use self::closest::Closest;
 use super::{Context, Request};
 use crate::clock::Now;
 use crate::fetch_session::{Ask, PartitionRef, SessionError, SessionRequest, TopicRef};
@@ -80,15 +82,15 @@ pub(super) async fn answer(context: &Context, request: &Request, body: FetchRequ
         Ok(scope) => scope,
         Err(error) => return session_error(error),
     };
-    drop(body);
+    let closest = closest(context, request, &terms, body);
 
     let targets = read::targets(context, &scope.partitions);
     let deadline = Instant::now() + terms.max_wait;
-    let mut outcomes = read::all(&targets, &terms, read::Pass::First, Now::read());
+    let mut outcomes = read::all(&targets, &terms, closest.as_ref(), read::Pass::First, Now::read());
     if park::is_worth_waiting(&targets, &outcomes, &terms) {
         // What the first pass read may be old by the time it is sent.
         park::until_ready(&targets, &outcomes, &terms, deadline).await;
-        outcomes = read::all(&targets, &terms, read::Pass::Second, Now::read());
+        outcomes = read::all(&targets, &terms, closest.as_ref(), read::Pass::Second, Now::read());
     }
 
     let cluster = context.metadata.snapshot();
@@ -99,6 +101,13 @@ pub(super) async fn answer(context: &Context, request: &Request, body: FetchRequ
         Ok(conclusion) => respond::response(&cluster, &request.listener, answers, &conclusion, &terms),
         Err(error) => session_error(error),
     }
+}
+
+/// `None` where the leader serves every consumer, and for followers.
+fn closest(context: &Context, request: &Request, terms: &Terms, body: FetchRequest) -> Option<Closest> {
+    let may_choose =
+        context.config.replication.serves_by_rack && terms.follower.is_none() && !terms.leader_only();
+    may_choose.then(|| Closest::to(body.rack_id, &request.listener, &context.metadata.snapshot()))?
 }
 
 fn session_request(body: &FetchRequest, terms: &Terms) -> SessionRequest {

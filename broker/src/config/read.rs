@@ -14,8 +14,8 @@ use crate::config::problem::{ConfigError, Problem};
 use crate::config::refusal::{SASL, TLS};
 use crate::config::value::Value;
 use crate::config::{
-    CleanerConfig, Config, ControllerConfig, GroupsConfig, LogDirsConfig, NetworkConfig, ReplicationConfig,
-    ShutdownConfig, TopicsConfig, ZooKeeperConfig, check, table,
+    CleanerConfig, Config, ControllerConfig, GroupsConfig, LogDirsConfig, NetworkConfig, RACK_AWARE_SELECTOR,
+    ReplicationConfig, ShutdownConfig, TopicsConfig, ZooKeeperConfig, check, table,
 };
 use crate::group::Limits;
 use crate::partition::RequiredAcks;
@@ -271,6 +271,7 @@ impl Reader<'_> {
             fetch_bytes_min: self.int("replica.fetch.min.bytes"),
             fetch_backoff: self.wait("replica.fetch.backoff.ms"),
             high_watermark_checkpoint_interval: self.wait("replica.high.watermark.checkpoint.interval.ms"),
+            serves_by_rack: self.text("replica.selector.class").as_deref() == Some(RACK_AWARE_SELECTOR),
         }
     }
 

@@ -32,8 +32,6 @@ pub(super) static JAVA_CLASS: Refusal =
     Refusal { why: "Java classes cannot be loaded, so what this class decides would not be obeyed" };
 pub(super) static CONNECTION_RATE: Refusal =
     Refusal { why: "the rate of new connections is not limited, so this bound would not hold" };
-pub(super) static FOLLOWER_FETCH: Refusal =
-    Refusal { why: "consumers are always served by the leader, so no other replica would be chosen" };
 pub(super) static CLASSIC_GROUPS: Refusal =
     Refusal { why: "only the classic group protocol exists on a cluster with ZooKeeper" };
 pub(super) static TIERED_STORAGE: Refusal =

@@ -66,6 +66,7 @@ fn defaults_are_kafkas() {
             fetch_bytes_min: 1,
             fetch_backoff: Duration::from_secs(1),
             high_watermark_checkpoint_interval: Duration::from_secs(5),
+            serves_by_rack: false,
         }
     );
     assert_eq!(config.log.dirs, [PathBuf::from("/tmp/kafka-logs")]);
@@ -245,11 +246,11 @@ fn what_is_not_kept_is_refused() {
         "zookeeper.ssl.client.enable=true",
         "zookeeper.metadata.migration.enable=true",
         "remote.log.storage.system.enable=true",
-        "replica.selector.class=x.Y",
         "controller.quorum.voters=1@a:1",
     ] {
         assert!(problem(&[key]).contains(" is refused: "), "{key}: {}", problem(&[key]));
     }
+    assert!(problem(&["replica.selector.class=x.Y"]).contains("String must be one of: "));
     for harmless in
         ["sasl.enabled.mechanisms=GSSAPI", "ssl.client.auth=none", "authorizer.class.name=", "process.roles="]
     {

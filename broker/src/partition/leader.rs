@@ -136,6 +136,16 @@ impl Remote {
     }
 }
 
+/// How far a follower is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CaughtUp {
+    pub id: BrokerId,
+    /// Where its log ends.
+    pub end: Offset,
+    /// The last time at which it had everything the leader had.
+    pub at: Option<Instant>,
+}
+
 /// The role of a broker that leads a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Leader {
@@ -238,6 +248,16 @@ impl Leader {
 
     pub fn isr(&self) -> &Isr {
         &self.isr
+    }
+
+    /// Other replicas that are in sync, by what the controller is known to have written, and hold
+    /// the record at `offset`, or will hold it next.
+    pub fn in_sync_with(&self, offset: Offset) -> impl Iterator<Item = CaughtUp> + '_ {
+        let holds = move |remote: &Remote| remote.end >= offset && remote.log_start <= offset;
+        self.followers
+            .iter()
+            .filter(move |(id, remote)| self.isr.committed().contains(id) && holds(remote))
+            .map(|(id, remote)| CaughtUp { id: *id, end: remote.end, at: remote.caught_up_at })
     }
 
     /// Whether `id` is one of the other replicas.

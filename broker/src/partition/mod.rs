@@ -27,6 +27,7 @@ pub use self::config::TopicConfig;
 pub use self::error::PartitionError;
 pub(crate) use self::follow::{FollowError, Followed};
 pub(crate) use self::housekeeping::IsrAnswer;
+pub use self::leader::CaughtUp;
 pub use self::read::{Asker, FoundOffset, ListOffset, OffsetQuery, Read, ReadArgs, Reader};
 pub(crate) use self::role::{Assigned, Judgement, LeaderAndIsr};
 pub use self::status::Status;

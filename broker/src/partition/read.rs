@@ -5,10 +5,10 @@ use client::ids::{BrokerId, LeaderEpoch, Offset};
 use client::wire::Records;
 
 use super::epochs::{Divergence, EpochEnd, divergence};
-use super::{Inner, Partition, PartitionError, Role};
+use super::{CaughtUp, Inner, Partition, PartitionError, Role};
 use crate::clock::Now;
-use crate::log::AbortedTxn;
 use crate::log::producer_state::ProducerState;
+use crate::log::{AbortedTxn, Log};
 
 /// On whose behalf records are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,21 @@ pub struct Read {
     pub aborted: Option<Vec<AbortedTxn>>,
     /// The fetcher's log differs from ours: it has to truncate (KIP-595).
     pub diverging: Option<EpochEnd>,
+}
+
+impl Read {
+    fn nothing_of(log: &Log) -> Read {
+        Read {
+            high_watermark: log.high_watermark(),
+            last_stable_offset: log.last_stable_offset(),
+            log_start: log.start_offset(),
+            log_end: log.end_offset(),
+            records: Records::Memory(Bytes::new()),
+            first_batch_len: 0,
+            aborted: None,
+            diverging: None,
+        }
+    }
 }
 
 /// On whose behalf offsets are looked up.
@@ -123,6 +138,21 @@ impl Partition {
                 self.observe(now, |inner| inner.read(args))
             }
         }
+    }
+
+    /// Who leads, this broker, and which in-sync followers could serve a consumer from `offset` on.
+    /// `None` if this broker does not lead.
+    pub fn in_sync_followers_with(&self, offset: Offset) -> Option<(BrokerId, Vec<CaughtUp>)> {
+        let inner = self.lock();
+        let Role::Leader(leader) = &inner.role else { return None };
+        Some((self.around.me, leader.in_sync_with(offset).collect()))
+    }
+
+    /// What a read says beside records.
+    pub fn offsets(&self, current_leader_epoch: Option<LeaderEpoch>) -> Result<Read, PartitionError> {
+        let inner = self.lock();
+        inner.check_epoch(current_leader_epoch)?;
+        Ok(Read::nothing_of(inner.log()?))
     }
 
     /// `None`: no record is as late as that.
@@ -230,16 +260,7 @@ impl Inner {
         })?;
         let log = self.log()?;
         self.check_replica(args)?;
-        let mut read = Read {
-            high_watermark: log.high_watermark(),
-            last_stable_offset: log.last_stable_offset(),
-            log_start: log.start_offset(),
-            log_end: log.end_offset(),
-            records: Records::Memory(Bytes::new()),
-            first_batch_len: 0,
-            aborted: None,
-            diverging: None,
-        };
+        let mut read = Read::nothing_of(log);
         if let Some(last_fetched) = args.last_fetched_epoch {
             let out_of_range = PartitionError::OffsetOutOfRange {
                 offset: args.offset,

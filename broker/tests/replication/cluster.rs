@@ -370,6 +370,7 @@ impl Cluster {
             fetch_bytes_min: 1,
             fetch_backoff: Duration::from_millis(200),
             high_watermark_checkpoint_interval: Duration::from_millis(100),
+            serves_by_rack: false,
         }
     }
 }

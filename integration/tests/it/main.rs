@@ -4,6 +4,7 @@ mod admin;
 mod assignors;
 mod classic_consumer;
 mod clients;
+mod closest_replica;
 mod compaction_interop;
 mod controller;
 mod discovery;

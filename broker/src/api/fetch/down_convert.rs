@@ -2,7 +2,7 @@
 //! which is slow, so the topic may forbid it (`message.downconversion.enable`).
 
 use bytes::Bytes;
-use client::ids::Offset;
+use client::ids::{BrokerId, Offset};
 use client::record::down_convert::{DownConvertError, down_convert};
 use client::record::{Codec, MessageFormat};
 use client::wire::{ErrorCode, Records};
@@ -28,6 +28,10 @@ pub(super) enum Converted {
     /// There are records, but the client cannot have them.
     Unreadable(ErrorCode),
     Read(Read),
+    Redirected {
+        to: BrokerId,
+        offsets: Read,
+    },
 }
 
 /// Passes outcomes on, converted where the client's version is too old for the stored format.
@@ -85,6 +89,7 @@ fn judge(target: &Target, outcome: Outcome, terms: &Terms, format: Option<Messag
         Outcome::Refused(error) => return Converted::Refused(error),
         Outcome::Failed(error) => return Converted::Failed(error),
         Outcome::Read(read) => read,
+        Outcome::Redirected { to, offsets } => return Converted::Redirected { to, offsets },
     };
     let Found::Here { partition } = &target.found else { return Converted::Read(read) };
     let config = partition.config();

@@ -23,6 +23,7 @@ pub(super) fn is_worth_waiting(targets: &[Target], outcomes: &[Outcome], terms: 
             Outcome::Refused(_) => {}
             Outcome::Failed(_) => return false,
             Outcome::Read(read) if read.diverging.is_some() => return false,
+            Outcome::Redirected { .. } => return false,
             Outcome::Read(read) => bytes += len(read.records.len()),
         }
     }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use client::ids::{LeaderEpoch, Offset};
+use client::ids::{BrokerId, LeaderEpoch, Offset};
 use client::wire::{ErrorCode, Records};
 
 use super::Terms;
+use super::closest::Closest;
 use crate::api::{Context, lookup};
 use crate::clock::Now;
 use crate::fetch_session::{Ask, PartitionRef, TopicRef};
@@ -53,6 +54,11 @@ pub(super) enum Outcome {
     Refused(ErrorCode),
     Failed(ErrorCode),
     Read(Read),
+    /// Another replica should be read; the offsets are those of this one.
+    Redirected {
+        to: BrokerId,
+        offsets: Read,
+    },
 }
 
 /// Which time a request's partitions are read.
@@ -94,7 +100,13 @@ pub(super) fn targets(context: &Context, partitions: &[(PartitionRef, Ask)]) -> 
 }
 
 /// Reads all targets in order until the response is full. An outcome for each.
-pub(super) fn all(targets: &[Target], terms: &Terms, pass: Pass, now: Now) -> Vec<Outcome> {
+pub(super) fn all(
+    targets: &[Target],
+    terms: &Terms,
+    closest: Option<&Closest>,
+    pass: Pass,
+    now: Now,
+) -> Vec<Outcome> {
     let mut left = terms.max_bytes;
     // The first batch of all is sent however large it is, so that every fetcher gets on.
     let mut at_least_one = !terms.limits_are_hard();
@@ -103,7 +115,10 @@ pub(super) fn all(targets: &[Target], terms: &Terms, pass: Pass, now: Now) -> Ve
         let outcome = match &target.found {
             Found::Refused(error) => Outcome::Refused(*error),
             Found::Elsewhere { error, .. } => Outcome::Failed(*error),
-            Found::Here { partition } => {
+            Found::Here { partition } => 'here: {
+                if let Some(to) = closest.and_then(|closest| closest.replica(partition, &target.ask)) {
+                    break 'here redirected(partition, &target.ask, terms, to);
+                }
                 let limit = i64::from(target.ask.max_bytes).min(left);
                 match one(partition, &target.ask, terms, pass, limit, at_least_one, now) {
                     Ok(read) => {
@@ -123,6 +138,13 @@ pub(super) fn all(targets: &[Target], terms: &Terms, pass: Pass, now: Now) -> Ve
         outcomes.push(outcome);
     }
     outcomes
+}
+
+fn redirected(partition: &Partition, ask: &Ask, terms: &Terms, to: BrokerId) -> Outcome {
+    match partition.offsets(known_epoch(ask.current_leader_epoch)) {
+        Ok(offsets) => Outcome::Redirected { to, offsets },
+        Err(error) => Outcome::Failed(code(&error, terms)),
+    }
 }
 
 fn one(

@@ -59,6 +59,8 @@ pub(super) fn partitions(
             })),
             Converted::Unreadable(error) => read.push(answered(failed(partition, error))),
             Converted::Read(found) => read.push(answered(data(partition, found))),
+            Converted::Redirected { to, offsets } => read
+                .push(answered(PartitionData { preferred_read_replica: to.0, ..data(partition, offsets) })),
         }
     }
     read.append(&mut refused);

@@ -1,7 +1,8 @@
 //! Replication, leadership and shutdown.
 
 use crate::config::definition::{Definition, boolean, int, long, string};
-use crate::config::refusal::{FOLLOWER_FETCH, KRAFT};
+use crate::config::refusal::KRAFT;
+use crate::config::{LEADER_SELECTOR, RACK_AWARE_SELECTOR};
 
 pub(super) const TABLE: &[Definition] = &[
     int("default.replication.factor").or("1").kept("Replicas of a topic created without saying how many."),
@@ -24,7 +25,7 @@ pub(super) const TABLE: &[Definition] = &[
     long("leader.imbalance.check.interval.seconds").or("300").at_least(1).kept("How often the controller looks at the balance of leaders."),
     boolean("unclean.leader.election.enable").or("false").cluster_wide().kept("Whether a replica outside the in-sync set may lead when no other is left, at the price of lost records."),
     long("unclean.leader.election.interval.ms").or("300000").at_least(1).internal().accepted("Interval of a KRaft controller's check."),
-    string("replica.selector.class").refused(&FOLLOWER_FETCH, "Java class that chooses the replica a consumer reads from."),
+    string("replica.selector.class").one_of(&["", LEADER_SELECTOR, RACK_AWARE_SELECTOR]).kept("Who chooses the replica a consumer reads from: one of Kafka's own two classes."),
     boolean("controlled.shutdown.enable").or("true").kept("Whether leaderships are moved away before the broker stops."),
     int("controlled.shutdown.max.retries").or("3").kept("Tries of a controlled shutdown."),
     long("controlled.shutdown.retry.backoff.ms").or("5000").kept("Pause between tries of a controlled shutdown."),
