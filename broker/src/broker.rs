@@ -33,6 +33,7 @@ use crate::fetch_session::FetchSessions;
 use crate::log::{LogDirs, LogDirsError};
 use crate::membership::{JoinError, Membership};
 use crate::metadata::MetadataCache;
+use crate::offsets::{OffsetStore, OffsetStoreParts};
 use crate::producer_ids::{BlockFetcher, ProducerIds};
 use crate::replicas::{DirFailure, Replicas, ReplicasParts};
 use crate::server::{BindError, Bound, Server};
@@ -97,6 +98,7 @@ struct Broker {
     view: ClusterView,
     replicas: Arc<Replicas>,
     coordinator: Arc<Coordinator>,
+    offsets: Arc<OffsetStore>,
     controller: ControllerHandle,
     fence: Arc<ControlFence>,
     server: Option<Server>,
@@ -107,6 +109,7 @@ impl Broker {
     async fn start(config: Config) -> Result<(Broker, mpsc::UnboundedReceiver<DirFailure>), BrokerError> {
         let started = Now::read();
         let zk = zk_config(&config);
+        let offsets_zk = zk.clone();
         let session = join_ensemble(&zk).await?;
         let cluster_id = cluster_id(&session).await?;
         tracing::info!(cluster_id, "ZooKeeper answers");
@@ -163,7 +166,13 @@ impl Broker {
             sessions: membership.sessions(),
         });
         let producer_ids = Arc::new(ProducerIds::default());
+        let offsets = Arc::new(OffsetStore::new(OffsetStoreParts {
+            me: id,
+            zk: offsets_zk,
+            patience: config.groups.append_timeout,
+        }));
         let coordinator = Coordinator::start(CoordinatorParts {
+            offsets: Arc::clone(&offsets),
             config: config.groups.clone(),
             metadata: Arc::clone(&metadata),
             replicas: Arc::clone(&replicas),
@@ -200,6 +209,7 @@ impl Broker {
             view,
             replicas,
             coordinator,
+            offsets,
             controller,
             fence,
             server: Some(server),
@@ -232,6 +242,7 @@ impl Broker {
         }
         // Answers those that wait for their groups, so that the server need not wait for them.
         self.coordinator.stop();
+        self.offsets.close().await;
         if let Some(server) = self.server.take() {
             server.shutdown(GRACE).await;
         }

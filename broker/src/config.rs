@@ -157,8 +157,25 @@ pub struct GroupsConfig {
     /// How long an append waits for its replicas.
     pub append_timeout: Duration,
     pub append_acks: RequiredAcks,
-    /// How often groups without members and offsets are looked for.
+    /// How often expired offsets, and groups without members and offsets, are looked for.
     pub expiry_check_interval: Duration,
+    /// Where committed offsets are kept.
+    pub offsets_storage: OffsetsStorage,
+    pub offsets_retention: Duration,
+    /// Longest text a client may store with an offset, in UTF-16 units.
+    pub offset_metadata_max: usize,
+}
+
+/// `offsets.storage`: who can find committed offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetsStorage {
+    /// Tools of the ZooKeeper era, and Ottla.
+    ZooKeeper,
+    /// Apache's brokers and what reads `__consumer_offsets`. What ZooKeeper has is read where the log
+    /// has nothing.
+    Kafka,
+    /// All of them.
+    Both,
 }
 
 /// How logs are compacted.

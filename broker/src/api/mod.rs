@@ -33,6 +33,9 @@ mod list_groups;
 mod list_offsets;
 mod lookup;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod stop_replica;
@@ -140,7 +143,9 @@ async fn serve(context: &Arc<Context>, request: &mut Request) -> Result<Reply, R
         }
         ApiKey::UpdateMetadata => {
             let body = request.decode()?;
-            Ok(request.respond(&update_metadata::answer(&context.admin, &body)))
+            let (response, deleted) = update_metadata::answer(&context.admin, &body);
+            context.coordinator.topics_deleted(deleted);
+            Ok(request.respond(&response))
         }
         ApiKey::ControlledShutdown => {
             let body = request.decode()?;
@@ -154,6 +159,18 @@ async fn serve(context: &Arc<Context>, request: &mut Request) -> Result<Reply, R
         ApiKey::JoinGroup => {
             let body = request.decode()?;
             Ok(request.respond(&join_group::answer(context, request, body).await))
+        }
+        ApiKey::OffsetCommit => {
+            let body = request.decode()?;
+            Ok(request.respond(&offset_commit::answer(context, request.version, body).await))
+        }
+        ApiKey::OffsetFetch => {
+            let body = request.decode()?;
+            Ok(request.respond(&offset_fetch::answer(context, request.version, body).await))
+        }
+        ApiKey::OffsetDelete => {
+            let body = request.decode()?;
+            Ok(request.respond(&offset_delete::answer(context, body).await))
         }
         ApiKey::Heartbeat => {
             let body = request.decode()?;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use client::ids::{BrokerId, Uuid};
@@ -15,6 +16,7 @@ use client::wire::messages::update_metadata_request::{
 };
 use client::wire::messages::{LeaderAndIsrRequest, ProduceRequest, UpdateMetadataRequest};
 use client::wire::{self, ErrorCode, Message, Records, Str, frame};
+use client::zk::ZkConfig;
 use tokio::sync::{mpsc, watch};
 
 use super::admin_testing::admin;
@@ -25,6 +27,7 @@ use crate::coordinator::{Coordinator, CoordinatorParts};
 use crate::fetch_session::FetchSessions;
 use crate::log::{Disk, LogConfig, LogDirs, LogDirsOptions};
 use crate::metadata::MetadataCache;
+use crate::offsets::{OffsetStore, OffsetStoreParts};
 use crate::partition::TopicConfig;
 use crate::producer_ids::ProducerIds;
 use crate::replicas::{Replicas, ReplicasParts};
@@ -68,6 +71,8 @@ impl OneBroker {
             ("zookeeper.connect", "127.0.0.1:2181"),
             ("broker.id", "1"),
             ("group.initial.rebalance.delay.ms", "0"),
+            // There is no ZooKeeper.
+            ("offsets.storage", "kafka"),
         ];
         let fixed: BTreeMap<String, String> =
             required.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
@@ -104,6 +109,11 @@ impl OneBroker {
             producer_ids: Arc::new(ProducerIds::with_block(OneBroker::FIRST_PRODUCER_ID, 1000)),
             fetch_sessions: FetchSessions::new(config.network.fetch_sessions_max),
             coordinator: Coordinator::start(CoordinatorParts {
+                offsets: Arc::new(OffsetStore::new(OffsetStoreParts {
+                    me: BrokerId(ME),
+                    zk: ZkConfig::new("127.0.0.1:2181"),
+                    patience: Duration::from_millis(100),
+                })),
                 config: config.groups.clone(),
                 metadata: Arc::clone(&metadata),
                 replicas: Arc::clone(&replicas),

@@ -1,5 +1,8 @@
 //! UpdateMetadata: the controller tells the broker what the cluster looks like.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use client::ids::{BrokerEpoch, ControllerEpoch};
 use client::wire::ErrorCode;
 use client::wire::messages::{UpdateMetadataRequest, UpdateMetadataResponse};
@@ -7,13 +10,19 @@ use client::wire::messages::{UpdateMetadataRequest, UpdateMetadataResponse};
 use crate::admin::Admin;
 use crate::metadata::StaleController;
 
-pub(super) fn answer(admin: &Admin, body: &UpdateMetadataRequest) -> UpdateMetadataResponse {
+/// The answer, and the topics that are gone.
+pub(super) fn answer(
+    admin: &Admin,
+    body: &UpdateMetadataRequest,
+) -> (UpdateMetadataResponse, BTreeSet<Arc<str>>) {
+    let mut deleted = BTreeSet::new();
     let epochs = (BrokerEpoch(body.broker_epoch), ControllerEpoch(body.controller_epoch));
     let code = match admin.fence.admit(epochs.0, epochs.1, || admin.metadata.update(body)) {
         Ok(Ok(gone)) => {
-            for topic in gone {
-                admin.config.forget_topic(&topic);
+            for topic in &gone {
+                admin.config.forget_topic(topic);
             }
+            deleted.extend(gone);
             ErrorCode::None
         }
         Ok(Err(StaleController { asked, known })) => {
@@ -25,7 +34,7 @@ pub(super) fn answer(admin: &Admin, body: &UpdateMetadataRequest) -> UpdateMetad
             ErrorCode::from(fenced)
         }
     };
-    UpdateMetadataResponse { error_code: code.code() }
+    (UpdateMetadataResponse { error_code: code.code() }, deleted)
 }
 
 #[cfg(test)]
@@ -47,7 +56,7 @@ mod tests {
         {
             let body =
                 UpdateMetadataRequest { broker_epoch, controller_epoch, ..UpdateMetadataRequest::default() };
-            assert_eq!(answer(&admin, &body).error_code, code, "{broker_epoch} {controller_epoch}");
+            assert_eq!(answer(&admin, &body).0.error_code, code, "{broker_epoch} {controller_epoch}");
         }
     }
 
@@ -66,7 +75,7 @@ mod tests {
             }],
             ..UpdateMetadataRequest::default()
         };
-        assert_eq!(answer(&admin, &body).error_code, 0);
+        assert_eq!(answer(&admin, &body).0.error_code, 0);
         assert!(admin.metadata.snapshot().topic("__consumer_offsets").is_none());
         assert!(admin.config.topic_overrides("__consumer_offsets").is_empty());
     }

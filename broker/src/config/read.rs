@@ -14,8 +14,8 @@ use crate::config::problem::{ConfigError, Problem};
 use crate::config::refusal::{SASL, TLS};
 use crate::config::value::Value;
 use crate::config::{
-    CleanerConfig, Config, ControllerConfig, GroupsConfig, LogDirsConfig, NetworkConfig, RACK_AWARE_SELECTOR,
-    ReplicationConfig, ShutdownConfig, TopicsConfig, ZooKeeperConfig, check, table,
+    CleanerConfig, Config, ControllerConfig, GroupsConfig, LogDirsConfig, NetworkConfig, OffsetsStorage,
+    RACK_AWARE_SELECTOR, ReplicationConfig, ShutdownConfig, TopicsConfig, ZooKeeperConfig, check, table,
 };
 use crate::group::Limits;
 use crate::partition::RequiredAcks;
@@ -419,6 +419,15 @@ impl Reader<'_> {
             append_timeout: self.wait("offsets.commit.timeout.ms"),
             append_acks: acks.unwrap_or(RequiredAcks::All),
             expiry_check_interval: self.wait("offsets.retention.check.interval.ms"),
+            offsets_storage: match self.text("offsets.storage").as_deref() {
+                Some("kafka") => OffsetsStorage::Kafka,
+                Some("both") => OffsetsStorage::Both,
+                // Any other word was reported before.
+                _ => OffsetsStorage::ZooKeeper,
+            },
+            offsets_retention: Duration::from_secs(60)
+                * u32::try_from(self.int("offsets.retention.minutes")).unwrap_or(1),
+            offset_metadata_max: self.count("offset.metadata.max.bytes"),
         }
     }
 

@@ -49,6 +49,13 @@ pub const DYNAMIC_ONLY: &[Definition] = &[
         .accepted("Bytes per second of moves between folders; there are none here."),
 ];
 
+/// Keys that Kafka's brokers do not know. They are not listed by DescribeConfigs, whose readers know
+/// Kafka's; asked for by name they are answered.
+pub const OURS: &[Definition] = &[string("offsets.storage")
+    .or("zookeeper")
+    .one_of(&["zookeeper", "kafka", "both"])
+    .kept("Where committed offsets are kept: in ZooKeeper, in __consumer_offsets, or in both.")];
+
 /// Keys of Kafka's authorizer. They mean nothing without `authorizer.class.name`.
 pub const OF_AUTHORIZER: &[Definition] = &[
     string("super.users").accepted("Principals that the authorizer allows everything."),
@@ -68,20 +75,21 @@ pub const PLUGIN_PREFIXES: &[&str] = &["rsm.config.", "rlmm.config."];
 /// Before a listener's name in a key that is meant for that listener alone.
 pub const LISTENER_PREFIX: &str = "listener.name.";
 
-/// A broker key, a key of [`DYNAMIC_ONLY`] or of [`OF_AUTHORIZER`].
+/// A broker key, a key of [`DYNAMIC_ONLY`], of [`OURS`] or of [`OF_AUTHORIZER`].
 pub fn find(name: &str) -> Option<&'static Definition> {
     find_described(name).or_else(|| OF_AUTHORIZER.iter().find(|definition| definition.name == name))
 }
 
 /// A key that DescribeConfigs knows the type of. Any other counts as a secret there.
 pub fn find_described(name: &str) -> Option<&'static Definition> {
-    let dynamic_only = || DYNAMIC_ONLY.iter().find(|definition| definition.name == name);
-    broker_definitions().get(name).copied().or_else(dynamic_only)
+    let others = || DYNAMIC_ONLY.iter().chain(OURS).find(|definition| definition.name == name);
+    broker_definitions().get(name).copied().or_else(others)
 }
 
 /// The known key that a person most likely meant.
 pub fn nearest(unknown: &str) -> Option<&'static str> {
-    let names = broker_definitions().keys().copied().chain(OF_AUTHORIZER.iter().map(|d| d.name));
+    let others = OF_AUTHORIZER.iter().chain(OURS).map(|definition| definition.name);
+    let names = broker_definitions().keys().copied().chain(others);
     let far = unknown.len() / 3 + 1;
     names
         .map(|name| (edit_distance(unknown, name), name))
@@ -113,7 +121,8 @@ mod tests {
 
     #[test]
     fn every_default_fits_its_definition() {
-        for definition in broker_definitions().values().copied().chain(DYNAMIC_ONLY).chain(OF_AUTHORIZER) {
+        let all = broker_definitions().values().copied().chain(DYNAMIC_ONLY).chain(OURS);
+        for definition in all.chain(OF_AUTHORIZER) {
             if let Some(default) = definition.default {
                 let parsed = definition.parse(default);
                 assert_eq!(

@@ -49,6 +49,11 @@ impl Led {
 }
 
 impl Appending {
+    /// Where the log ended with it.
+    pub(super) fn end(&self) -> Offset {
+        self.required
+    }
+
     /// Returns when as many replicas have the records as `offsets.commit.required.acks` asks for, or
     /// `offsets.commit.timeout.ms` is over.
     pub async fn done(self) -> Result<(), ErrorCode> {
@@ -59,6 +64,20 @@ impl Appending {
             Ok(outcome) => outcome.map_err(|error| error.code()),
             Err(_) => Err(ErrorCode::RequestTimedOut),
         }
+    }
+}
+
+/// What those are told who commit or delete offsets (Kafka's mapping).
+pub(super) fn told_to_committers(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::NotEnoughReplicas
+        | ErrorCode::NotEnoughReplicasAfterAppend => ErrorCode::CoordinatorNotAvailable,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
+        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge | ErrorCode::InvalidFetchSize => {
+            ErrorCode::InvalidCommitOffsetSize
+        }
+        other => other,
     }
 }
 

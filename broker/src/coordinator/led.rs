@@ -9,10 +9,12 @@ use client::wire::{ErrorCode, Str};
 use tokio::sync::watch;
 
 use super::cell::Cell;
+use super::offsets::Offsets;
 use super::timers::Timers;
 use crate::clock::Now;
 use crate::config::GroupsConfig;
 use crate::group::{Group, GroupError};
+use crate::offsets::OffsetStore;
 use crate::partition::Partition;
 
 /// A term of leadership, and the groups in it.
@@ -24,10 +26,20 @@ pub struct Led {
     /// The present one: a term goes on when the controller only changes who follows.
     epoch: AtomicI32,
     config: GroupsConfig,
+    /// Partitions of the topic, which never change.
+    partition_count: i32,
     loaded: AtomicBool,
     closed: watch::Sender<bool>,
     groups: Mutex<BTreeMap<Str, Arc<Cell>>>,
     pub(super) timers: Timers,
+    pub(super) offsets: Offsets,
+}
+
+/// What the terms of one broker have in common.
+#[derive(Debug)]
+pub(super) struct Means {
+    pub(super) config: GroupsConfig,
+    pub(super) offsets: Arc<OffsetStore>,
 }
 
 impl Led {
@@ -35,17 +47,20 @@ impl Led {
         partition: Arc<Partition>,
         since: LeaderEpoch,
         epoch: LeaderEpoch,
-        config: &GroupsConfig,
+        partition_count: i32,
+        means: &Means,
     ) -> Arc<Led> {
         Arc::new(Led {
             partition,
             since,
             epoch: AtomicI32::new(epoch.0),
-            config: config.clone(),
+            config: means.config.clone(),
+            partition_count,
             loaded: AtomicBool::new(false),
             closed: watch::Sender::new(false),
             groups: Mutex::default(),
             timers: Timers::default(),
+            offsets: Offsets::new(&means.offsets),
         })
     }
 
@@ -77,9 +92,25 @@ impl Led {
         &self.config
     }
 
+    pub(super) fn partition_count(&self) -> i32 {
+        self.partition_count
+    }
+
     /// The term goes on in a newer epoch: followers came or went.
-    pub(super) fn goes_on(&self, epoch: LeaderEpoch) {
-        self.epoch.fetch_max(epoch.0, Ordering::AcqRel);
+    pub(super) fn goes_on(self: &Arc<Self>, epoch: LeaderEpoch) {
+        if self.epoch.fetch_max(epoch.0, Ordering::AcqRel) < epoch.0 {
+            self.offsets_go_on();
+        }
+    }
+
+    /// Waits until the term is in a newer epoch than this one.
+    pub(super) async fn newer_epoch(&self, than: LeaderEpoch) {
+        let mut facts = self.partition.watch();
+        // The sender lives as long as the partition, which is ours.
+        let newer = facts.wait_for(|status| status.epoch > than).await.map(|status| status.epoch);
+        if let Ok(newer) = newer {
+            self.epoch.fetch_max(newer.0, Ordering::AcqRel);
+        }
     }
 
     pub(super) async fn no_longer_leads(&self) {
@@ -102,6 +133,7 @@ impl Led {
         if self.closed.send_replace(true) {
             return false;
         }
+        self.close_offsets();
         let groups = std::mem::take(&mut *self.lock());
         let now = Now::read();
         for cell in groups.into_values() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use client::ids::Offset;
+use client::wire::Str;
 
 use super::{Coordinator, Led};
 use crate::clock::Now;
@@ -46,10 +47,21 @@ impl Coordinator {
                 "records of __consumer_offsets that mean nothing to this broker were passed over"
             );
         }
+        // Fails once the lead is lost.
+        let Ok(with_offsets) = led.load_offsets(replay.offsets).await else { return };
         let now = Now::read();
-        let limits = self.config.limits;
-        let groups: Vec<Group> =
-            replay.groups.into_iter().map(|(id, value)| Group::load(id, value, limits, now)).collect();
+        let limits = led.config().limits;
+        let mut groups = replay.groups;
+        // Groups of which the log says nothing have offsets all the same, as those of simple consumers.
+        let only_offsets: Vec<Group> = with_offsets
+            .iter()
+            .map(|group| Str::from(&**group))
+            .filter(|group| !groups.contains_key(group))
+            .map(|group| Group::new(group, limits, now))
+            .collect();
+        let groups =
+            std::mem::take(&mut groups).into_iter().map(|(id, value)| Group::load(id, value, limits, now));
+        let groups: Vec<Group> = groups.chain(only_offsets).collect();
         let count = groups.len();
         led.begin(groups);
         let took_ms = Now::read().unix_ms - started.unix_ms;

@@ -7,9 +7,11 @@
 
 mod append;
 mod cell;
+mod expiry;
 mod find;
 mod led;
 mod load;
+mod offsets;
 mod requests;
 mod roles;
 #[cfg(test)]
@@ -26,11 +28,15 @@ use tokio::task::AbortHandle;
 use crate::config::GroupsConfig;
 use crate::group;
 use crate::metadata::MetadataCache;
+use crate::offsets::OffsetStore;
 use crate::replicas::Replicas;
 
 pub use find::{NotFound, Place};
 pub use led::Led;
+pub use offsets::Fetched;
 pub use requests::OffsetDeleteRefused;
+
+use led::Means;
 
 /// Partitions whose logs are read at a time: each takes a thread and a buffer
 /// (`offsets.load.buffer.size`).
@@ -42,12 +48,13 @@ pub struct CoordinatorParts {
     pub config: GroupsConfig,
     pub metadata: Arc<MetadataCache>,
     pub replicas: Arc<Replicas>,
+    pub offsets: Arc<OffsetStore>,
 }
 
 /// One a broker.
 #[derive(Debug)]
 pub struct Coordinator {
-    config: GroupsConfig,
+    means: Means,
     metadata: Arc<MetadataCache>,
     replicas: Arc<Replicas>,
     led: RwLock<BTreeMap<i32, Arc<Led>>>,
@@ -83,9 +90,9 @@ impl From<Unavailable> for ErrorCode {
 impl Coordinator {
     /// Starts to follow the roles of this broker's partitions, on the runtime it is called in.
     pub fn start(parts: CoordinatorParts) -> Arc<Coordinator> {
-        let CoordinatorParts { config, metadata, replicas } = parts;
+        let CoordinatorParts { config, metadata, replicas, offsets } = parts;
         let coordinator = Arc::new(Coordinator {
-            config,
+            means: Means { config, offsets },
             metadata,
             replicas,
             led: RwLock::default(),
@@ -156,6 +163,6 @@ impl Coordinator {
     fn partition_count(&self) -> i32 {
         let cluster = self.metadata.snapshot();
         let existing = cluster.topic(group::TOPIC).map(|topic| topic.partition_count());
-        existing.and_then(|count| i32::try_from(count).ok()).unwrap_or(self.config.partitions_default)
+        existing.and_then(|count| i32::try_from(count).ok()).unwrap_or(self.means.config.partitions_default)
     }
 }

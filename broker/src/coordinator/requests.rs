@@ -98,7 +98,7 @@ impl Led {
         self.all().iter().map(|cell| cell.look(|group| group.overview())).collect()
     }
 
-    /// DeleteGroups: ends an empty group and takes it out of the log.
+    /// DeleteGroups: ends an empty group, deletes its offsets and takes it out of the log.
     pub async fn delete(self: &Arc<Self>, group: &str) -> Result<(), ErrorCode> {
         let cell = self.find(group).ok_or(ErrorCode::GroupIdNotFound)?;
         match cell.update(self, |group| (group.delete(Now::read()), Vec::new())) {
@@ -107,6 +107,7 @@ impl Led {
             Err(error) => return Err(error.into()),
         }
         self.remove(&cell);
+        self.delete_group_offsets(group).await?;
         self.bury(group).await;
         Ok(())
     }

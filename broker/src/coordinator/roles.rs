@@ -32,7 +32,7 @@ impl Coordinator {
             match self.find_led(number) {
                 Some(led) => led.goes_on(status.epoch),
                 None => {
-                    let led = Led::new(partition, since, status.epoch, &self.config);
+                    let led = Led::new(partition, since, status.epoch, self.partition_count(), &self.means);
                     self.led.write().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::clone(&led));
                     vital::spawn("coordinate", Arc::clone(self).coordinate(led));
                 }
@@ -59,7 +59,7 @@ impl Coordinator {
             () = led.closed() => {}
             () = async {
                 self.load(&led).await;
-                led.keep_time().await;
+                tokio::join!(led.keep_time(), led.expire());
             } => {}
         }
         self.unload(&led);

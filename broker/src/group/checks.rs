@@ -1,9 +1,13 @@
 //! Whether a request may be carried out, as far as the group decides that.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use client::wire::Str;
 
 use super::{Group, GroupError, Phase};
 use crate::clock::Now;
+use crate::offsets::Retention;
 
 /// Who commits offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +72,20 @@ impl Group {
         }
     }
 
+    /// What the retention of the group's offsets counts from (`GroupMetadata.removeExpiredOffsets`).
+    pub fn retention(&self) -> Retention {
+        match (&self.protocol_type, self.phase, &self.subscribed) {
+            (None, _, _) => Retention::SinceCommit { subscribed: BTreeSet::new() },
+            (Some(_), Phase::Empty, _) => {
+                Retention::SinceEmpty { since_ms: self.state_since_ms.unwrap_or(-1) }
+            }
+            (Some(_), Phase::Stable, Some(topics)) if self.is_consumers() => Retention::SinceCommit {
+                subscribed: topics.iter().map(|topic| Arc::from(&**topic)).collect(),
+            },
+            (Some(_), _, _) => Retention::Keep,
+        }
+    }
+
     /// Whether nothing but offsets keeps the group: nobody is in it or about to join.
     pub fn is_abandoned(&self) -> bool {
         self.phase == Phase::Empty && self.pending.is_empty()
@@ -106,7 +124,8 @@ impl Group {
 
     /// Whether a member may be reading `topic`; if the members do not say, they may.
     pub fn reads(&self, topic: &str) -> bool {
-        self.subscribed.as_ref().is_none_or(|topics| topics.contains(&Str::from(topic)))
+        let subscribes = || self.subscribed.as_ref().is_none_or(|topics| topics.contains(&Str::from(topic)));
+        self.phase != Phase::Empty && subscribes()
     }
 }
 

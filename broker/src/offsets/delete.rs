@@ -67,8 +67,11 @@ impl PartitionOffsets {
             if retention == Retention::Keep {
                 continue;
             }
+            // Who writes the offset alone is a classic consumer, whose offsets last.
             let is_due = |key: &OffsetKey, stored: &Stored| {
-                is_expired(&key.partition.topic, stored, &retention, now_ms, retention_ms)
+                let topic = &key.partition.topic;
+                stored.commit.is_some()
+                    && is_expired(topic, &stored.committed(), &retention, now_ms, retention_ms)
             };
             let mut keys = self.inner.keys(&group).await?;
             let found = self.inner.stored(&keys).await?;

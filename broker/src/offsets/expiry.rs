@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::stored::Stored;
+use crate::group::CommittedOffset;
 
 /// What the retention of a group's offsets counts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,18 +16,14 @@ pub enum Retention {
     SinceCommit { subscribed: BTreeSet<Arc<str>> },
 }
 
-/// Only what a coordinator wrote expires: who writes the offset alone is a classic consumer.
-pub(super) fn is_expired(
+/// `retention_ms`: the broker's `offsets.retention.minutes`.
+pub fn is_expired(
     topic: &str,
-    stored: &Stored,
+    committed: &CommittedOffset,
     retention: &Retention,
     now_ms: i64,
     retention_ms: i64,
 ) -> bool {
-    if stored.commit.is_none() {
-        return false;
-    }
-    let committed = stored.committed();
     let base = match retention {
         Retention::Keep => return false,
         Retention::SinceCommit { subscribed } if subscribed.contains(topic) => return false,
@@ -42,27 +38,11 @@ pub(super) fn is_expired(
 
 #[cfg(test)]
 mod tests {
-    use client::ids::{LeaderEpoch, Offset, ZkVersion};
-    use client::znode::commit::Commit;
-
     use super::*;
 
-    fn stored(expire_time_ms: Option<i64>) -> Stored {
-        let commit = Commit {
-            offset: Offset(5),
-            leader_epoch: LeaderEpoch(1),
-            metadata: String::new(),
-            log_end: Offset(0),
-            commit_time_ms: None,
-            expire_time_ms,
-        };
-        Stored {
-            offset: Offset(5),
-            offset_version: ZkVersion(0),
-            written_ms: 1000,
-            commit: Some(commit),
-            commit_version: Some(ZkVersion(0)),
-        }
+    fn committed(expire_time_ms: Option<i64>) -> CommittedOffset {
+        let metadata = Default::default();
+        CommittedOffset { offset: 5, leader_epoch: 1, metadata, commit_time_ms: 1000, expire_time_ms }
     }
 
     #[test]
@@ -80,7 +60,7 @@ mod tests {
             (&empty(-1), None, Some(1100)),
             (&Retention::Keep, Some(1), None),
         ] {
-            let expired = |now| is_expired("t", &stored(expire), retention, now, 100);
+            let expired = |now| is_expired("t", &committed(expire), retention, now, 100);
             let at = expires_at.unwrap_or(1_000_000);
             assert_eq!(
                 (expired(at - 1), expired(at)),
@@ -88,12 +68,5 @@ mod tests {
                 "{retention:?} {expire:?}"
             );
         }
-    }
-
-    #[test]
-    fn what_a_classic_consumer_wrote_never_expires() {
-        let classic = Stored { commit: None, ..stored(None) };
-        let retention = Retention::SinceCommit { subscribed: BTreeSet::new() };
-        assert!(!is_expired("t", &classic, &retention, i64::MAX, 0));
     }
 }

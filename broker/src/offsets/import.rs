@@ -8,18 +8,7 @@ use client::ids::Offset;
 
 use super::NewCommit;
 use super::stored::Stored;
-use crate::group::CommittedOffset;
-
-/// The last word of a coordinating partition's log on an offset.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogRecord {
-    /// Where it is in the log.
-    pub log_offset: Offset,
-    /// Milliseconds since 1970.
-    pub time_ms: i64,
-    /// `None`: a tombstone.
-    pub value: Option<CommittedOffset>,
-}
+use crate::group::replay::LoggedOffset;
 
 /// What loading a partition makes of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +20,7 @@ pub(super) enum Import {
 }
 
 /// `stored`: what ZooKeeper has; `log_end`: where the log ends.
-pub(super) fn decide(record: &LogRecord, stored: Option<&Stored>, log_end: Offset) -> Import {
+pub(super) fn decide(record: &LoggedOffset, stored: Option<&Stored>, log_end: Offset) -> Import {
     match (&record.value, stored) {
         (None, None) => Import::Nothing,
         (Some(value), None) => Import::Write(value.clone().into()),
@@ -46,7 +35,7 @@ pub(super) fn decide(record: &LogRecord, stored: Option<&Stored>, log_end: Offse
     }
 }
 
-fn is_newer(record: &LogRecord, stored: &Stored, log_end: Offset) -> bool {
+fn is_newer(record: &LoggedOffset, stored: &Stored, log_end: Offset) -> bool {
     match &stored.commit {
         Some(commit) if commit.log_end <= log_end => record.log_offset >= commit.log_end,
         // It names an end that this log never had, so it speaks of another log.
@@ -60,6 +49,7 @@ mod tests {
     use client::znode::commit::Commit;
 
     use super::*;
+    use crate::group::CommittedOffset;
 
     const END: Offset = Offset(100);
 
@@ -73,8 +63,8 @@ mod tests {
         }
     }
 
-    fn record(log_offset: i64, time_ms: i64, offset: Option<i64>) -> LogRecord {
-        LogRecord { log_offset: Offset(log_offset), time_ms, value: offset.map(value) }
+    fn record(log_offset: i64, time_ms: i64, offset: Option<i64>) -> LoggedOffset {
+        LoggedOffset { log_offset: Offset(log_offset), time_ms, value: offset.map(value) }
     }
 
     fn classic(offset: i64, written_ms: i64) -> Stored {

@@ -8,16 +8,17 @@ use client::znode::consumer::CONSUMERS;
 use futures::future::join_all;
 
 use super::delete::Tombstones;
-use super::import::{Import, LogRecord, decide};
+use super::import::{Import, decide};
 use super::partition::{Inner, PartitionOffsets};
 use super::{NewCommit, OffsetError, OffsetKey};
+use crate::group::replay::LoggedOffset;
 
 /// Offsets that are compared at a time.
 const AT_A_TIME: usize = 2_000;
 
 impl PartitionOffsets {
     /// A record of the log, in the log's order. The last one of a key counts.
-    pub fn import(&self, key: OffsetKey, record: LogRecord) {
+    pub fn import(&self, key: OffsetKey, record: LoggedOffset) {
         self.inner.records.lock().unwrap_or_else(PoisonError::into_inner).insert(key, record);
     }
 
@@ -25,10 +26,10 @@ impl PartitionOffsets {
     /// fails once this broker does not coordinate any more, or if ZooKeeper refuses a write.
     pub async fn loaded(&self) -> Result<(), OffsetError> {
         let records = std::mem::take(&mut *self.inner.records.lock().unwrap_or_else(PoisonError::into_inner));
-        self.inner.patiently(async || self.inner.find_groups().await).await?;
-        let records: Vec<(OffsetKey, LogRecord)> = records.into_iter().collect();
+        self.inner.patiently(|| self.inner.find_groups()).await?;
+        let records: Vec<(OffsetKey, LoggedOffset)> = records.into_iter().collect();
         for some in records.chunks(AT_A_TIME) {
-            self.inner.patiently(async || self.inner.settle(some).await).await?;
+            self.inner.patiently(|| self.inner.settle(some)).await?;
         }
         Ok(())
     }
@@ -36,7 +37,10 @@ impl PartitionOffsets {
 
 impl Inner {
     /// Tries again while ZooKeeper is away; each try waits for it by itself.
-    async fn patiently(&self, work: impl AsyncFn() -> Result<(), OffsetError>) -> Result<(), OffsetError> {
+    async fn patiently<F>(&self, work: impl Fn() -> F) -> Result<(), OffsetError>
+    where
+        F: Future<Output = Result<(), OffsetError>>,
+    {
         loop {
             match work().await {
                 Err(OffsetError::Loading) if self.lock().fence().deposed().is_some() => {
@@ -74,7 +78,7 @@ impl Inner {
     }
 
     /// Compares records with what ZooKeeper has, and writes or deletes what they know better.
-    async fn settle(&self, records: &[(OffsetKey, LogRecord)]) -> Result<(), OffsetError> {
+    async fn settle(&self, records: &[(OffsetKey, LoggedOffset)]) -> Result<(), OffsetError> {
         let keys: Vec<OffsetKey> = records.iter().map(|(key, _)| key.clone()).collect();
         let stored = self.stored(&keys).await?;
         let log_end = self.log_end();

@@ -29,8 +29,7 @@ use client::wire::{ErrorCode, Str};
 use client::zk::ZkError;
 use client::znode::ZnodeError;
 
-pub use expiry::Retention;
-pub use import::LogRecord;
+pub use expiry::{Retention, is_expired};
 pub use partition::PartitionOffsets;
 pub use store::{AppendTombstones, Coordinated, OffsetStore, OffsetStoreParts};
 
@@ -99,6 +98,9 @@ pub enum OffsetError {
     Unreadable { key: OffsetKey, why: ZnodeError },
     #[error("ZooKeeper refuses the offset: {0}")]
     Refused(ZkError),
+    /// A tombstone has to be in the log first.
+    #[error("the log does not take it: {}", .0.name())]
+    Log(ErrorCode),
 }
 
 impl From<Deposed> for OffsetError {
@@ -117,6 +119,7 @@ impl From<&OffsetError> for ErrorCode {
             OffsetError::Loading => ErrorCode::CoordinatorLoadInProgress,
             OffsetError::TooLarge { .. } => ErrorCode::InvalidCommitOffsetSize,
             OffsetError::Unreadable { .. } | OffsetError::Refused(_) => ErrorCode::UnknownServerError,
+            OffsetError::Log(code) => *code,
         }
     }
 }

@@ -15,7 +15,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::drive::drive;
 use super::fence::{Deposed, Fence};
-use super::import::LogRecord;
 use super::link::Link;
 use super::pending::Pending;
 use super::reads::Reads;
@@ -24,6 +23,7 @@ use super::stored::{self, Stored};
 use super::writes::Known;
 use super::{NewCommit, OffsetError, OffsetKey};
 use crate::group::CommittedOffset;
+use crate::group::replay::LoggedOffset;
 
 /// Commits of one partition that wait for ZooKeeper; a broker that cannot reach it must not fill its
 /// memory with them.
@@ -48,7 +48,7 @@ pub(super) struct Inner {
     pub(super) known: Known,
     /// Groups that have commits of a coordinator, complete once loaded.
     groups: Mutex<BTreeSet<Arc<str>>>,
-    pub(super) records: Mutex<BTreeMap<OffsetKey, LogRecord>>,
+    pub(super) records: Mutex<BTreeMap<OffsetKey, LoggedOffset>>,
     closed: AtomicBool,
     /// There may be something to do.
     pub(super) wake: Notify,
@@ -147,12 +147,24 @@ impl PartitionOffsets {
         self.inner.lock_groups().contains(group)
     }
 
-    /// Another broker coordinates from now on, or this one at another epoch: everybody who waits is
-    /// refused, nothing is sent any more.
+    /// Another broker coordinates from now on: everybody who waits is sent there, nothing is written any
+    /// more.
     pub fn close(&self) {
-        self.inner.closed.store(true, Ordering::Release);
-        let in_vain = self.inner.lock().close(Deposed::ByAnother);
-        self.inner.answer(in_vain, &Err(OffsetError::NotCoordinator));
+        self.end(Deposed::ByAnother);
+    }
+
+    /// This broker goes on to coordinate at a newer epoch, by another one of these: those who wait are
+    /// told to try again here.
+    pub fn supersede(&self) {
+        self.end(Deposed::ByNewerEpoch);
+    }
+
+    fn end(&self, why: Deposed) {
+        if self.inner.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let in_vain = self.inner.lock().close(why);
+        self.inner.answer(in_vain, &Err(OffsetError::from(why)));
         self.inner.wake.notify_one();
         self.inner.progress.send_modify(|done| *done += 1);
     }
@@ -291,7 +303,10 @@ impl Inner {
     }
 
     /// Reads on a connection after a barrier, and again if the connection was replaced meanwhile.
-    async fn read<R>(&self, read: impl AsyncFn() -> Option<Result<R, ZkError>>) -> Result<R, OffsetError> {
+    async fn read<R, F>(&self, read: impl Fn() -> F) -> Result<R, OffsetError>
+    where
+        F: Future<Output = Option<Result<R, ZkError>>>,
+    {
         let deadline = self.deadline();
         loop {
             let link = self.fresh(deadline).await?;
@@ -319,7 +334,7 @@ impl Inner {
             return self.fresh(self.deadline()).await.map(|_| Vec::new());
         }
         let paths: Vec<String> = keys.iter().flat_map(stored::paths).collect();
-        let nodes = self.read(async || self.reads.nodes(paths.clone()).await).await?;
+        let nodes = self.read(|| self.reads.nodes(paths.clone())).await?;
         let pairs = nodes.chunks_exact(2);
         Ok(keys
             .iter()
@@ -332,11 +347,11 @@ impl Inner {
     }
 
     pub(super) async fn children(&self, paths: Vec<String>) -> Result<Vec<Option<Vec<String>>>, OffsetError> {
-        self.read(async || self.reads.children(paths.clone()).await).await
+        self.read(|| self.reads.children(paths.clone())).await
     }
 
     pub(super) async fn nodes_exist(&self, paths: Vec<String>) -> Result<Vec<bool>, OffsetError> {
-        let nodes = self.read(async || self.reads.nodes(paths.clone()).await).await?;
+        let nodes = self.read(|| self.reads.nodes(paths.clone())).await?;
         Ok(nodes.into_iter().map(|node| node.is_some()).collect())
     }
 

@@ -12,6 +12,7 @@ mod dynamic_config;
 mod idempotence;
 mod kill;
 mod log_interop;
+mod offsets_api;
 mod offsets_store;
 mod producer;
 mod replicas;

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use broker::group::CommittedOffset;
+use broker::group::replay::LoggedOffset;
 use broker::offsets::{
-    Coordinated, LogRecord, NewCommit, OffsetError, OffsetKey, OffsetStore, OffsetStoreParts,
-    PartitionOffsets, Retention,
+    Coordinated, NewCommit, OffsetError, OffsetKey, OffsetStore, OffsetStoreParts, PartitionOffsets,
+    Retention,
 };
 use client::ids::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartition};
 use client::zk::{Session, ZkConfig};
@@ -330,7 +331,7 @@ fn the_log_speaks_where_zookeeper_does_not_know_better() {
         elect(&bench.zk, ME, LeaderEpoch(6)).await;
 
         let next = bench.reopen(LeaderEpoch(6));
-        let record = |log_offset, time_ms, offset: Option<i64>| LogRecord {
+        let record = |log_offset, time_ms, offset: Option<i64>| LoggedOffset {
             log_offset: Offset(log_offset),
             time_ms,
             value: offset.map(|offset| CommittedOffset {
