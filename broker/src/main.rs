@@ -1,6 +1,7 @@
 //! `ottla`: the broker and its tools in one program. A link named as one of Kafka's tools, such as
 //! `kafka-topics` or `kafka-topics.sh`, is that tool.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
     name = "ottla",
     version,
     about = "A message broker cluster coordinated by ZooKeeper, exact to Apache Kafka 3.9",
-    after_help = "A link to this program named kafka-topics or kafka-topics.sh is that tool.\n\
+    after_help = "A link to this program named as one of Kafka's tools, such as kafka-topics or kafka-topics.sh, is \
+                  that tool.\n\
                   OTTLA_LOG sets what is logged (error, warn, info, debug; or per module: info,controller=debug)."
 )]
 struct Arguments {
@@ -34,35 +36,68 @@ enum Command {
     },
     /// Create, list, describe, alter and delete topics: what kafka-topics does
     #[command(disable_help_flag = true)]
-    Topics {
-        /// As for kafka-topics; --help lists them
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
-        arguments: Vec<String>,
-    },
+    Topics(ToolArguments),
+    /// List, describe, reset and delete consumer groups: what kafka-consumer-groups does
+    #[command(disable_help_flag = true)]
+    ConsumerGroups(ToolArguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct ToolArguments {
+    /// As for Kafka's tool; --help lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+    arguments: Vec<OsString>,
+}
+
+/// What a link to this program may be called.
+const TOOLS: [(&str, Tool); 2] =
+    [("kafka-topics", Tool::Topics), ("kafka-consumer-groups", Tool::ConsumerGroups)];
+
+#[derive(Debug, Clone, Copy)]
+enum Tool {
+    Topics,
+    ConsumerGroups,
 }
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args();
+    let mut arguments = std::env::args_os();
     let called = arguments.next().unwrap_or_default();
-    let name = Path::new(&called).file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
-    if name.trim_end_matches(".sh") == "kafka-topics" {
-        return tool(arguments.collect());
+    let name = Path::new(&called).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = name.strip_suffix(".sh").unwrap_or(name);
+    if let Some((_, tool)) = TOOLS.into_iter().find(|(link, _)| *link == name) {
+        return run_tool(tool, arguments.collect());
     }
     match Arguments::parse().command {
         Command::Broker { properties, overrides } => run_broker(&properties, &overrides),
-        Command::Topics { arguments } => tool(arguments),
+        Command::Topics(given) => run_tool(Tool::Topics, given.arguments),
+        Command::ConsumerGroups(given) => run_tool(Tool::ConsumerGroups, given.arguments),
     }
 }
 
-fn tool(arguments: Vec<String>) -> ExitCode {
+fn run_tool(tool: Tool, arguments: Vec<OsString>) -> ExitCode {
+    let read: Result<Vec<String>, OsString> = arguments.into_iter().map(OsString::into_string).collect();
+    let arguments = match read {
+        Ok(arguments) => arguments,
+        Err(argument) => {
+            let shown = argument.to_string_lossy();
+            eprintln!("the argument {shown:?} is not UTF-8; names in Kafka are, so nothing was done");
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(tools::topics::run(&arguments)),
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("cannot start: {error}");
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
-    }
+    };
+    runtime.block_on(async {
+        match tool {
+            Tool::Topics => tools::topics::run(&arguments).await,
+            Tool::ConsumerGroups => tools::groups::run(&arguments).await,
+        }
+    })
 }
 
 fn run_broker(properties: &Path, overrides: &[String]) -> ExitCode {

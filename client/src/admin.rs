@@ -30,7 +30,9 @@ use crate::wire::{ErrorCode, Request, Str};
 use attempts::Attempts;
 pub use configs::ConfigEntry;
 pub use error::AdminError;
-pub use groups::{Coordinator, GroupDescription, GroupListing, GroupMember, GroupOffset, PerGroup};
+pub use groups::{
+    Coordinator, GroupDescription, GroupListing, GroupMember, GroupOffset, GroupOffsets, PerGroup,
+};
 pub use log_offsets::OffsetAt;
 pub use reassignments::Reassignment;
 pub use topics::{

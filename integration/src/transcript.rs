@@ -10,7 +10,10 @@
 //! ...
 //! $ kafka-topics --list
 //! exit 0
-//! -- stdout                        a section that is absent was empty
+//! -- stdin                         a section that is absent was empty
+//! ...
+//! \ no newline at end              behind a section whose last line has none
+//! -- stdout
 //! ...
 //! -- stderr
 //! ...
@@ -20,6 +23,8 @@
 //! `<name>` stands for a text that differs from run to run, `<stack>` for the frames of a Java stack trace.
 
 use regex::Regex;
+
+const NO_NEWLINE: &str = "\\ no newline at end";
 
 /// A recording, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +46,11 @@ pub struct Case {
     pub version: String,
     /// Name and content.
     pub files: Vec<(String, String)>,
+    /// As Kafka's script is named, or a program such as `timeout` that runs it.
+    pub tool: String,
     /// What follows the tool's name, with `$` variables not replaced.
     pub arguments: Vec<String>,
+    pub stdin: String,
     pub exit: i32,
     pub stdout: String,
     pub stderr: String,
@@ -90,17 +98,24 @@ fn case(title: &str, lines: &[&str]) -> Case {
             }
         } else if let Some(command) = line.strip_prefix("$ ") {
             section.clear();
-            case.arguments = words(command).split_off(1);
+            let mut words = words(command);
+            case.arguments = words.split_off(1);
+            case.tool = words.concat();
         } else if let Some(code) = line.strip_prefix("exit ").filter(|_| section.is_empty()) {
             case.exit = code.parse().unwrap_or_else(|e| panic!("{title}: exit {code}: {e}"));
         } else {
             let text = match section.as_str() {
+                "stdin" => &mut case.stdin,
                 "stdout" => &mut case.stdout,
                 "stderr" => &mut case.stderr,
                 file if file.starts_with("file ") => &mut case.files.last_mut().expect("just pushed").1,
                 // A remark, or what went to the tool's own log.
                 _ => continue,
             };
+            if *line == NO_NEWLINE {
+                text.pop();
+                continue;
+            }
             text.push_str(line);
             text.push('\n');
         }
@@ -170,6 +185,9 @@ mod tests {
 # a remark
 -- file f.properties
 a=b
+-- stdin
+in
+\\ no newline at end
 $ tool --topic 'a b' --name <x, 2 times> ''
 exit 1
 -- stdout
@@ -191,12 +209,15 @@ exit 0
             slug: "one".into(),
             version: "3.9.1".into(),
             files: vec![("f.properties".into(), "a=b\n".into())],
+            tool: "tool".into(),
+            stdin: "in".into(),
             arguments: ["--topic", "a b", "--name", "<x, 2 times>", ""].map(String::from).to_vec(),
             exit: 1,
             stdout: "\n".into(),
             stderr: "no\n<stack>\n".into(),
         };
-        let two = Case { slug: "two".into(), version: "2.8.2".into(), ..Case::default() };
+        let two =
+            Case { slug: "two".into(), version: "2.8.2".into(), tool: "tool".into(), ..Case::default() };
         assert_eq!(
             steps,
             [

@@ -8,7 +8,7 @@ use client::wire::Str;
 use super::failure::Exception;
 use crate::config::{Kind, Value, properties};
 
-const CONFIG_EXCEPTION: &str = "org.apache.kafka.common.config.ConfigException";
+pub(super) const CONFIG_EXCEPTION: &str = "org.apache.kafka.common.config.ConfigException";
 pub(super) const KAFKA_EXCEPTION: &str = "org.apache.kafka.common.KafkaException";
 /// Kafka's words for any trouble at the start of an admin client.
 pub(super) const NO_CLIENT: &str = "Failed to create new KafkaAdminClient";

@@ -23,6 +23,11 @@ impl Console {
         self.out.push('\n');
     }
 
+    /// Text on stdout, with its own line ends.
+    pub(super) fn print(&mut self, text: impl AsRef<str>) {
+        self.out.push_str(text.as_ref());
+    }
+
     /// Text on stderr.
     pub(super) fn complain(&mut self, text: impl AsRef<str>) {
         self.err.push_str(text.as_ref());

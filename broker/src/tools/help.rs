@@ -5,6 +5,8 @@ use super::options::OptionSpec;
 
 const WIDTH: usize = 80;
 const SEPARATOR: usize = 2;
+/// The options have at most half of it; what they do not need, the descriptions may have.
+const COLUMN: usize = (WIDTH - SEPARATOR) / 2;
 /// What a line begins with that continues the one above.
 const INDENT: &str = "  ";
 
@@ -15,19 +17,19 @@ pub(super) fn table(specs: &[OptionSpec]) -> String {
     sorted.sort_by_key(|spec| spec.name);
     rows.extend(sorted.into_iter().map(|spec| (title(spec), spec.description.as_ref())));
 
-    let widest = |widths: Vec<usize>| widths.into_iter().max().unwrap_or(0);
-    let option_width =
-        widest(rows.iter().map(|(option, _)| option.len()).collect()).min((WIDTH - SEPARATOR) / 2);
-    let description_width = widest(rows.iter().map(|(_, description)| description.len()).collect())
-        .min(WIDTH - SEPARATOR - option_width);
+    let unwrapped = rows.iter().map(|(option, _)| option.len()).max().unwrap_or(0);
+    let room = WIDTH - SEPARATOR - unwrapped.min(COLUMN);
+    let cells: Vec<(Vec<String>, Vec<String>)> =
+        rows.iter().map(|(option, description)| (wrap(option, COLUMN), wrap(description, room))).collect();
+    let widest = |lines: &mut dyn Iterator<Item = &String>| lines.map(String::len).max().unwrap_or(0);
+    let option_width = widest(&mut cells.iter().flat_map(|(option, _)| option));
+    let description_width = widest(&mut cells.iter().flat_map(|(_, description)| description));
 
     let mut table = String::new();
-    for (option, description) in &rows {
-        let left = wrap(option, option_width);
-        let right = wrap(description, description_width);
+    for (left, right) in &cells {
         for line in 0..left.len().max(right.len()) {
             let cell = |cells: &[String]| cells.get(line).cloned().unwrap_or_default();
-            let (left, right) = (cell(&left), cell(&right));
+            let (left, right) = (cell(left), cell(right));
             let between = " ".repeat(SEPARATOR);
             table.push_str(&format!("{left:option_width$}{between}{right:description_width$}\n"));
         }
@@ -36,9 +38,16 @@ pub(super) fn table(specs: &[OptionSpec]) -> String {
 }
 
 fn title(spec: &OptionSpec) -> String {
-    match spec.value {
-        None => format!("--{}", spec.name),
-        Some(value) => format!("--{} <{}: {}>", spec.name, value.kind, value.described_as),
+    let Some(value) = spec.value else { return format!("--{}", spec.name) };
+    let said = match (value.kind, value.described_as) {
+        ("", "") => return format!("--{}", spec.name),
+        (kind, "") => kind.to_owned(),
+        ("", described_as) => described_as.to_owned(),
+        (kind, described_as) => format!("{kind}: {described_as}"),
+    };
+    match value.is_optional {
+        true => format!("--{} [{said}]", spec.name),
+        false => format!("--{} <{said}>", spec.name),
     }
 }
 
@@ -62,8 +71,8 @@ fn wrap_line(line: &str, width: usize) -> Vec<String> {
     pieces
 }
 
-/// Where Java's `BreakIterator` would break the lines of such English text: after blanks, after hyphens,
-/// and after a full stop within a word.
+/// Where Java's `BreakIterator` would break the lines of such English text: after blanks and hyphens, and within a
+/// word after a full stop, colon or comma and before a bracket.
 fn words(line: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut start = 0;
@@ -72,8 +81,10 @@ fn words(line: &str) -> Vec<&str> {
         let breaks = match before {
             Some(' ') => c != ' ',
             Some('-') => c != '-' && c != ' ',
-            Some('.') => c.is_alphanumeric(),
-            _ => false,
+            Some('.' | ':') => c.is_alphanumeric(),
+            Some(',') => c.is_alphabetic(),
+            Some(before) => c == '(' && before.is_alphanumeric(),
+            None => false,
         };
         if breaks {
             words.extend(line.get(start..at));
@@ -99,12 +110,12 @@ mod tests {
         assert_eq!(
             table(&specs),
             "\
-Option                                   Description                            
-------                                   -----------                            
---all                                    Take all of what there is with a --    
-                                           long-option and throttled.replicas.  
---server <String: where to find the      Where the server is, as host.          
-  server>                                Second line of it                      
+Option                               Description                          
+------                               -----------                          
+--all                                Take all of what there is with a --  
+                                       long-option and throttled.replicas.
+--server <String: where to find the  Where the server is, as host.        
+  server>                            Second line of it                    
 "
         );
     }

@@ -4,8 +4,22 @@
 mod client_config;
 mod console;
 mod failure;
+pub mod groups;
 mod hash_order;
 mod help;
+mod java_exception;
 mod java_text;
+mod java_time;
 mod options;
 pub mod topics;
+
+/// What `--version` says: the release whose tools these are.
+const KAFKA_VERSION: &str = "3.9.1";
+
+/// Whether an option is on the command line, which decides whose tool this one is before it is read.
+fn names_option(arguments: &[String], name: &str) -> bool {
+    arguments.iter().any(|argument| {
+        let rest = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'));
+        rest.is_some_and(|rest| rest.split('=').next() == Some(name))
+    })
+}

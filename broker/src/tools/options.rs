@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use super::failure::Exception;
 
@@ -14,18 +15,35 @@ pub(super) struct OptionSpec {
     /// `None`: it takes no value.
     pub(super) value: Option<ValueSpec>,
     pub(super) description: Cow<'static, str>,
+    /// It makes sense only beside one of these. Empty: always.
+    available_with: &'static [&'static str],
+}
+
+impl OptionSpec {
+    pub(super) fn available_with(self, names: &'static [&'static str]) -> OptionSpec {
+        OptionSpec { available_with: names, ..self }
+    }
+
+    /// The value may be left out.
+    pub(super) fn optional(self) -> OptionSpec {
+        let value = self.value.map(|value| ValueSpec { is_optional: true, ..value });
+        OptionSpec { value, ..self }
+    }
 }
 
 /// What an option's value is, for the help.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ValueSpec {
+    /// Empty where older tools leave it out.
     pub(super) kind: &'static str,
+    /// May be empty.
     pub(super) described_as: &'static str,
+    pub(super) is_optional: bool,
 }
 
 /// Takes no value.
 pub(super) fn flag(name: &'static str, description: impl Into<Cow<'static, str>>) -> OptionSpec {
-    OptionSpec { name, value: None, description: description.into() }
+    OptionSpec { name, value: None, description: description.into(), available_with: &[] }
 }
 
 pub(super) fn string(
@@ -33,8 +51,7 @@ pub(super) fn string(
     described_as: &'static str,
     description: impl Into<Cow<'static, str>>,
 ) -> OptionSpec {
-    let value = Some(ValueSpec { kind: "String", described_as });
-    OptionSpec { name, value, description: description.into() }
+    valued(name, "String", described_as, description)
 }
 
 pub(super) fn integer(
@@ -42,8 +59,25 @@ pub(super) fn integer(
     described_as: &'static str,
     description: impl Into<Cow<'static, str>>,
 ) -> OptionSpec {
-    let value = Some(ValueSpec { kind: "Integer", described_as });
-    OptionSpec { name, value, description: description.into() }
+    valued(name, "Integer", described_as, description)
+}
+
+pub(super) fn long(
+    name: &'static str,
+    described_as: &'static str,
+    description: impl Into<Cow<'static, str>>,
+) -> OptionSpec {
+    valued(name, "Long", described_as, description)
+}
+
+fn valued(
+    name: &'static str,
+    kind: &'static str,
+    described_as: &'static str,
+    description: impl Into<Cow<'static, str>>,
+) -> OptionSpec {
+    let value = Some(ValueSpec { kind, described_as, is_optional: false });
+    OptionSpec { name, value, description: description.into(), available_with: &[] }
 }
 
 /// What was given on a command line.
@@ -59,6 +93,8 @@ pub(super) enum OptionError {
     Unrecognized(String),
     #[error("Option {0} requires an argument")]
     NoValue(&'static str),
+    #[error("Option(s) [{}] are unavailable given other options on the command line", .0.join(", "))]
+    Unavailable(Vec<&'static str>),
     #[error("Found multiple arguments for option {0}, but you asked for only one")]
     SeveralValues(String),
     #[error("Cannot parse argument '{value}' of option {name}")]
@@ -70,6 +106,7 @@ impl From<OptionError> for Exception {
         let class = match &error {
             OptionError::Unrecognized(_) => "joptsimple.UnrecognizedOptionException",
             OptionError::NoValue(_) => "joptsimple.OptionMissingRequiredArgumentException",
+            OptionError::Unavailable(_) => "joptsimple.UnavailableOptionException",
             OptionError::SeveralValues(_) => "joptsimple.MultipleArgumentsForOptionException",
             OptionError::Unparsable { .. } => "joptsimple.OptionArgumentConversionException",
         };
@@ -80,7 +117,7 @@ impl From<OptionError> for Exception {
 impl Options {
     pub(super) fn parse(specs: &[OptionSpec], arguments: &[String]) -> Result<Options, OptionError> {
         let mut options = Options::default();
-        let mut arguments = arguments.iter();
+        let mut arguments = arguments.iter().peekable();
         while let Some(argument) = arguments.next() {
             if argument == "--" {
                 break;
@@ -100,12 +137,39 @@ impl Options {
                 return Err(OptionError::Unrecognized(unknown));
             };
             let values = options.given.entry(spec.name).or_default();
-            if spec.value.is_some() {
-                let value = inline.or_else(|| arguments.next().map(String::as_str));
-                values.push(value.ok_or(OptionError::NoValue(spec.name))?.to_owned());
+            let Some(value) = spec.value else { continue };
+            let next = match value.is_optional {
+                true if inline.is_none() => arguments.next_if(|next| !looks_like_an_option(next)),
+                true => None,
+                false if inline.is_none() => arguments.next(),
+                false => None,
+            };
+            match inline.or(next.map(String::as_str)) {
+                Some(given) => values.push(given.to_owned()),
+                None if value.is_optional => {}
+                None => return Err(OptionError::NoValue(spec.name)),
             }
         }
+        options.check_availability(specs)?;
         Ok(options)
+    }
+
+    fn check_availability(&self, specs: &[OptionSpec]) -> Result<(), OptionError> {
+        // What the help says is asked for even where other options do not fit.
+        if self.has("help") || self.has("version") {
+            return Ok(());
+        }
+        let is_unavailable = |spec: &&OptionSpec| {
+            let with = spec.available_with;
+            self.has(spec.name) && !with.is_empty() && !with.iter().any(|other| self.has(other))
+        };
+        let mut unavailable: Vec<&'static str> =
+            specs.iter().filter(is_unavailable).map(|spec| spec.name).collect();
+        unavailable.sort_unstable();
+        match unavailable.is_empty() {
+            true => Ok(()),
+            false => Err(OptionError::Unavailable(unavailable)),
+        }
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -126,10 +190,22 @@ impl Options {
     }
 
     pub(super) fn integer(&self, name: &str) -> Result<Option<i32>, OptionError> {
+        self.number(name)
+    }
+
+    pub(super) fn long(&self, name: &str) -> Result<Option<i64>, OptionError> {
+        self.number(name)
+    }
+
+    fn number<N: FromStr>(&self, name: &str) -> Result<Option<N>, OptionError> {
         let Some(text) = self.value(name)? else { return Ok(None) };
         let unparsable = |_| OptionError::Unparsable { name: name.to_owned(), value: text.to_owned() };
         text.parse().map(Some).map_err(unparsable)
     }
+}
+
+fn looks_like_an_option(argument: &str) -> bool {
+    argument.starts_with('-') && argument != "-" && argument != "--"
 }
 
 #[cfg(test)]
@@ -169,6 +245,30 @@ mod tests {
         assert_eq!(
             options.integer("partitions").unwrap_err().to_string(),
             "Cannot parse argument 'two' of option partitions"
+        );
+    }
+
+    #[test]
+    fn some_values_may_be_left_out_and_some_options_need_another() {
+        let specs = [
+            flag("list", ""),
+            flag("describe", ""),
+            string("state", "", "").optional().available_with(&["list", "describe"]),
+            flag("verbose", "").available_with(&["describe"]),
+            flag("members", "").available_with(&["describe"]),
+        ];
+        let parse = |arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(|argument| argument.to_string()).collect();
+            Options::parse(&specs, &arguments).map_err(|error| error.to_string())
+        };
+        let options = parse(&["--state", "--list"]).unwrap();
+        assert!(options.has("state") && options.has("list"));
+        assert_eq!(options.value("state"), Ok(None));
+        assert_eq!(parse(&["--list", "--state", "a,b"]).unwrap().value("state"), Ok(Some("a,b")));
+        assert_eq!(parse(&["--list", "--state=a"]).unwrap().value("state"), Ok(Some("a")));
+        assert_eq!(
+            parse(&["--list", "--verbose", "--members"]).unwrap_err(),
+            "Option(s) [members, verbose] are unavailable given other options on the command line"
         );
     }
 }

@@ -39,13 +39,38 @@ impl OffsetAt {
     }
 }
 
+/// What a partition is to its caller that does not exist, or that nobody leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaderless {
+    AwaitLeader,
+    LeaveOut,
+}
+
 impl Admin {
-    /// The offset of each partition; `None`: no record is that late. A partition that does not exist, or that
-    /// nobody leads, is waited for until the time is up.
+    /// The offset of each partition; `None`: no record is that late. A partition that nobody leads is waited for
+    /// until the time is up; a topic that does not exist is an error.
     pub async fn log_offsets(
         &self,
         partitions: &[TopicPartition],
         at: OffsetAt,
+    ) -> Result<BTreeMap<TopicPartition, Option<Offset>>, AdminError> {
+        self.find_offsets(partitions, at, Leaderless::AwaitLeader).await
+    }
+
+    /// The same without the partitions that do not exist or that nobody leads.
+    pub async fn log_offsets_of_led(
+        &self,
+        partitions: &[TopicPartition],
+        at: OffsetAt,
+    ) -> Result<BTreeMap<TopicPartition, Option<Offset>>, AdminError> {
+        self.find_offsets(partitions, at, Leaderless::LeaveOut).await
+    }
+
+    async fn find_offsets(
+        &self,
+        partitions: &[TopicPartition],
+        at: OffsetAt,
+        leaderless: Leaderless,
     ) -> Result<BTreeMap<TopicPartition, Option<Offset>>, AdminError> {
         let mut attempts = Attempts::begin(FIND, self.options.api_timeout);
         let deadline = attempts.deadline();
@@ -53,9 +78,14 @@ impl Admin {
         let mut offsets = BTreeMap::new();
         while !open.is_empty() {
             attempts.doing(FIND);
-            let leaders = match timeout_at(deadline, self.leaders(&open, &mut attempts)).await {
+            let leaders = match timeout_at(deadline, self.leaders(&open, leaderless, &mut attempts)).await {
                 Err(_) => return Err(attempts.timed_out()),
-                Ok(Ok(leaders)) => leaders,
+                Ok(Ok(leaders)) => {
+                    if leaderless == Leaderless::LeaveOut {
+                        open = leaders.values().flatten().cloned().collect();
+                    }
+                    leaders
+                }
                 Ok(Err(Failure::Final(error))) => return Err(error),
                 Ok(Err(Failure::Passing(cause))) => {
                     attempts.failed(cause);
@@ -88,6 +118,7 @@ impl Admin {
     async fn leaders(
         &self,
         partitions: &BTreeSet<TopicPartition>,
+        leaderless: Leaderless,
         attempts: &mut Attempts,
     ) -> Result<BTreeMap<BrokerId, Vec<TopicPartition>>, Failure> {
         let topics: BTreeSet<&str> = partitions.iter().map(|partition| &*partition.topic).collect();
@@ -105,12 +136,17 @@ impl Admin {
         self.learn(&response);
         let mut leaders: BTreeMap<BrokerId, Vec<TopicPartition>> = BTreeMap::new();
         for topic in response.topics {
-            let code = ErrorCode::from_code(topic.error_code);
-            if code != ErrorCode::None && !code.is_retriable() {
-                let message = code.message().to_owned();
-                return Err(Failure::Final(AdminError::Refused { code, message }));
-            }
             let name = topic.name.unwrap_or_default();
+            match ErrorCode::from_code(topic.error_code) {
+                ErrorCode::UnknownTopicOrPartition if leaderless == Leaderless::AwaitLeader => {
+                    return Err(Failure::Final(unknown_topic(&name, partitions)));
+                }
+                code if code == ErrorCode::None || code.is_retriable() => {}
+                code => {
+                    let message = code.message().to_owned();
+                    return Err(Failure::Final(AdminError::Refused { code, message }));
+                }
+            }
             for found in topic.partitions {
                 let partition = TopicPartition::new(&*name, found.partition_index);
                 if found.leader_id >= 0 && partitions.contains(&partition) {
@@ -165,5 +201,18 @@ impl Admin {
             }
         }
         Ok(found)
+    }
+}
+
+/// In the words of Kafka's admin client, about the first partition that was asked for.
+fn unknown_topic(topic: &str, asked: &BTreeSet<TopicPartition>) -> AdminError {
+    let partition = asked.iter().find(|partition| &*partition.topic == topic).map(|asked| asked.partition);
+    let partition = TopicPartition::new(topic, partition.unwrap_or(0));
+    AdminError::Refused {
+        code: ErrorCode::UnknownTopicOrPartition,
+        message: format!(
+            "Failed to fetch metadata for partition {partition} because metadata for topic `{topic}` could not be \
+             found"
+        ),
     }
 }

@@ -71,7 +71,7 @@ fn is_scheme_char(c: char) -> bool {
 }
 
 /// `host:port`, with brackets around an address of IPv6.
-pub(crate) fn host_and_port(host: &str, port: i32) -> String {
+pub fn host_and_port(host: &str, port: i32) -> String {
     match host.parse::<IpAddr>() {
         Ok(IpAddr::V6(_)) => format!("[{host}]:{port}"),
         _ if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]:{port}"),

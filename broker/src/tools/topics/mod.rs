@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use super::console::Console;
 use super::failure::Exception;
 use super::options::OptionError;
+use super::{KAFKA_VERSION, names_option};
 use options::Arguments;
 
 /// Runs the tool with the arguments behind its name.
@@ -51,11 +52,7 @@ enum Dialect {
 
 impl Dialect {
     fn of(arguments: &[String]) -> Dialect {
-        let names = |argument: &String| {
-            let name = argument.trim_start_matches('-');
-            argument.starts_with('-') && (name == "zookeeper" || name.starts_with("zookeeper="))
-        };
-        if arguments.iter().any(names) { Dialect::ZooKeeper } else { Dialect::Brokers }
+        if names_option(arguments, "zookeeper") { Dialect::ZooKeeper } else { Dialect::Brokers }
     }
 }
 
@@ -105,7 +102,7 @@ impl Stop {
     fn tell(self, dialect: Dialect, console: &mut Console) -> u8 {
         match self {
             Stop::Version => {
-                console.line(options::KAFKA_VERSION);
+                console.line(KAFKA_VERSION);
                 return 0;
             }
             Stop::Usage(message) => {

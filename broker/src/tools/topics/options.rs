@@ -8,9 +8,6 @@ use crate::tools::failure::Exception;
 use crate::tools::help;
 use crate::tools::options::{OptionSpec, Options, flag, integer, string};
 
-/// What `--version` says: the release whose tool this is.
-pub(super) const KAFKA_VERSION: &str = "3.9.1";
-
 /// What a person reads below Kafka's table.
 pub(super) const OURS: &str = "
 Beyond Kafka 3.9's options:

@@ -12,7 +12,7 @@ mod offsets;
 pub use coordinator::Coordinator;
 pub use describe::{GroupDescription, GroupMember};
 pub use list::GroupListing;
-pub use offsets::GroupOffset;
+pub use offsets::{GroupOffset, GroupOffsets};
 
 use super::AdminError;
 use crate::wire::ErrorCode;

@@ -1,0 +1,273 @@
+//! Replays a recording of Kafka's tools with ours, from top to bottom.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use integration::apache::Release;
+use integration::apache_cluster::ApacheCluster;
+use integration::cluster::{Cluster, PATIENCE, ottla};
+use integration::process::{run, succeed};
+use integration::transcript::{Case, Step, Transcript, pattern};
+use regex::Regex;
+use tempfile::TempDir;
+
+/// The brokers that the tools talk to.
+pub(crate) trait Brokers {
+    fn address(&self, id: i32) -> String;
+    fn addresses(&self) -> String;
+    fn zookeeper(&self) -> String;
+    /// SIGTERM, and waits for the end.
+    fn stop(&mut self, id: i32);
+    fn start_again(&mut self, id: i32);
+}
+
+impl Brokers for Cluster {
+    fn address(&self, id: i32) -> String {
+        Cluster::address(self, id)
+    }
+
+    fn addresses(&self) -> String {
+        self.bootstrap()
+    }
+
+    fn zookeeper(&self) -> String {
+        self.zookeeper.connect_string()
+    }
+
+    fn stop(&mut self, id: i32) {
+        self.terminate(id);
+    }
+
+    fn start_again(&mut self, id: i32) {
+        self.start_broker(id);
+        self.wait_until_serving();
+    }
+}
+
+impl Brokers for ApacheCluster {
+    fn address(&self, id: i32) -> String {
+        ApacheCluster::address(self, id)
+    }
+
+    fn addresses(&self) -> String {
+        self.bootstrap()
+    }
+
+    fn zookeeper(&self) -> String {
+        self.zookeeper.connect_string()
+    }
+
+    fn stop(&mut self, id: i32) {
+        self.terminate(id);
+    }
+
+    fn start_again(&mut self, id: i32) {
+        self.start_broker(id);
+    }
+}
+
+pub(crate) struct Replay<'a> {
+    pub(crate) brokers: &'a mut dyn Brokers,
+    /// Where the tools run.
+    pub(crate) folder: TempDir,
+    /// Tables of options, by the versions that begin so.
+    pub(crate) helps: Vec<(&'static str, String)>,
+    /// What stands for a text that differs from run to run, and a pattern of such texts.
+    pub(crate) placeholders: &'static [(&'static str, &'static str)],
+    /// What is replaced in the tools' output before it is compared.
+    pub(crate) masks: Vec<(Regex, String)>,
+    /// Words of commands, and what they stand for.
+    pub(crate) variables: Vec<(String, String)>,
+    /// Cases that are not replayed, with the reason.
+    pub(crate) left_out: &'static [(&'static str, &'static str)],
+    /// Whether the lines of a case may come in any order.
+    pub(crate) is_unordered: fn(&Case) -> bool,
+}
+
+impl<'a> Replay<'a> {
+    /// The table of Kafka 3.9.1 is that of the case `help`.
+    pub(crate) fn new(brokers: &'a mut dyn Brokers, recording: &str) -> Replay<'a> {
+        let table = Transcript::parse(recording).steps.into_iter().find_map(|step| match step {
+            Step::Case(case) if case.slug == "help" => {
+                case.stderr.split_once('\n').map(|(_, table)| table.to_owned())
+            }
+            _ => None,
+        });
+        Replay {
+            brokers,
+            folder: TempDir::new().expect("a temporary folder can be made"),
+            helps: vec![("3.9", table.expect("the recording has the table of options"))],
+            placeholders: &[],
+            masks: Vec::new(),
+            variables: Vec::new(),
+            left_out: &[],
+            is_unordered: |_| false,
+        }
+    }
+
+    /// Runs all steps, and fails with all differences. `happen` brings about an event; `seen` is shown the
+    /// output of every case that was as recorded.
+    pub(crate) fn play(
+        &mut self,
+        steps: &[Step],
+        mut happen: impl FnMut(&mut Replay<'a>, &str),
+        mut seen: impl FnMut(&mut Replay<'a>, &str),
+    ) {
+        let mut differences = Vec::new();
+        let mut compared = 0;
+        for step in steps {
+            match step {
+                Step::Heading(_) => {}
+                Step::Event(event) => happen(self, event),
+                Step::Case(case) if self.is_left_out(case) => {}
+                Step::Case(case) => {
+                    compared += 1;
+                    match self.compare(case) {
+                        Ok(stdout) => seen(self, &stdout),
+                        Err(difference) => differences.push(difference),
+                    }
+                }
+            }
+        }
+        assert!(
+            differences.is_empty(),
+            "{} of {compared} cases:\n\n{}",
+            differences.len(),
+            differences.join("\n")
+        );
+        println!("{compared} cases, all as recorded");
+    }
+
+    fn is_left_out(&self, case: &Case) -> bool {
+        let name = format!("{} ({})", case.slug, case.version);
+        self.left_out.iter().any(|(left_out, _)| *left_out == name)
+    }
+
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// An event that is a command, with its input behind `<<<`. It has to succeed.
+    pub(crate) fn run_event(&mut self, event: &str) {
+        let (command, input) = event.split_once(" <<< ").unwrap_or((event, "''"));
+        let input = input.trim_matches('\'').replace("\\n", "\n");
+        let mut words = command.split(' ').map(|word| self.filled_in(word)).collect::<Vec<_>>().into_iter();
+        let tool = words.next().expect("a command has a name");
+        let arguments: Vec<String> = words.collect();
+        let mut command = match tool.as_str() {
+            // To bring about what our tools are shown, rather than what they do.
+            "kafka-console-producer" => Release::V3_9.java("kafka.tools.ConsoleProducer"),
+            "kafka-console-consumer" => Release::V3_9.java("org.apache.kafka.tools.consumer.ConsoleConsumer"),
+            tool => ours(tool),
+        };
+        command.args(&arguments).current_dir(self.folder.path());
+        succeed(&mut command, input.as_bytes(), PATIENCE * 2);
+    }
+
+    /// Runs the tool and compares. What only looks is repeated until it sees what was recorded: news spread
+    /// from the controller to the other brokers after the tool that made them has ended.
+    fn compare(&mut self, case: &Case) -> Result<String, String> {
+        for (name, content) in &case.files {
+            std::fs::write(self.folder.path().join(name), content).expect("a file can be written");
+        }
+        let arguments: Vec<String> = case.arguments.iter().map(|word| self.filled_in(word)).collect();
+        let only_looks = arguments.iter().any(|argument| argument == "--list" || argument == "--describe");
+        let (stdout, stderr) = (self.expected(case, &case.stdout), self.expected(case, &case.stderr));
+        let started = Instant::now();
+        loop {
+            let said = self.tool(case, &arguments);
+            if said.0 == case.exit && stdout.1.is_match(&said.1) && stderr.1.is_match(&said.2) {
+                return Ok(said.1);
+            }
+            if !only_looks || started.elapsed() > PATIENCE / 3 {
+                return Err(format!(
+                    "## {} ({})\n$ {} {}\nrecorded: exit {}\n{}--\n{}\nsaid: exit {}\n{}--\n{}",
+                    case.slug,
+                    case.version,
+                    case.tool,
+                    arguments.join(" "),
+                    case.exit,
+                    stdout.0,
+                    stderr.0,
+                    said.0,
+                    said.1,
+                    said.2
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The recorded text, and a pattern of it.
+    fn expected(&self, case: &Case, text: &str) -> (String, Regex) {
+        let help = self.helps.iter().find(|(version, _)| case.version.starts_with(version));
+        let help = help.map_or("<help>\n", |(_, table)| table);
+        let text = text.replace("<stack>\n", "").replace("<help>\n", help);
+        let text = self.variables.iter().fold(text, |text, (name, value)| text.replace(name, value));
+        let text = self.in_order(case, text);
+        let pattern = pattern(&text, self.placeholders);
+        (text, pattern)
+    }
+
+    fn in_order(&self, case: &Case, text: String) -> String {
+        if !(self.is_unordered)(case) {
+            return text;
+        }
+        let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+        lines.sort_unstable();
+        lines.concat()
+    }
+
+    pub(crate) fn filled_in(&self, word: &str) -> String {
+        match word {
+            "$B" => self.brokers.addresses(),
+            "$B1" => self.brokers.address(1),
+            "$B2" => self.brokers.address(2),
+            "$Z" => self.brokers.zookeeper(),
+            other => {
+                let known = self.variable(other);
+                assert!(known.is_some() || !other.starts_with('$'), "an unknown variable: {other}");
+                known.unwrap_or(other).to_owned()
+            }
+        }
+    }
+
+    /// Exit code, stdout and stderr.
+    fn tool(&self, case: &Case, arguments: &[String]) -> (i32, String, String) {
+        let mut command = match case.tool.as_str() {
+            "timeout" => {
+                let mut command = Command::new("timeout");
+                let (limits, rest) = arguments.split_at(3);
+                let (tool, rest) = rest.split_first().expect("timeout runs something");
+                command.args(limits).arg(ottla()).arg(subcommand(tool)).args(rest);
+                command
+            }
+            tool => {
+                let mut command = ours(tool);
+                command.args(arguments);
+                command
+            }
+        };
+        let output = run(command.current_dir(self.folder.path()), case.stdin.as_bytes(), PATIENCE * 2);
+        let text = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let masked = self
+                .masks
+                .iter()
+                .fold(text, |text, (mask, with)| mask.replace_all(&text, with.as_str()).into_owned());
+            self.in_order(case, masked)
+        };
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+}
+
+fn ours(tool: &str) -> Command {
+    let mut command = Command::new(ottla());
+    command.arg(subcommand(tool));
+    command
+}
+
+/// `kafka-topics` is `ottla topics`.
+fn subcommand(tool: &str) -> &str {
+    tool.strip_prefix("kafka-").unwrap_or_else(|| panic!("{tool} is no tool of Kafka's"))
+}
