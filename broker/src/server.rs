@@ -12,6 +12,7 @@ mod close;
 mod connection;
 mod incoming;
 mod outgoing;
+mod pace;
 
 use std::collections::BTreeMap;
 use std::io;

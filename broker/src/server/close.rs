@@ -27,6 +27,10 @@ pub(super) enum CloseReason {
     Idle(Duration),
     #[error("a frame was begun and not continued for {waited:?}, after {got} of {announced} bytes")]
     Stalled { waited: Duration, got: usize, announced: usize },
+    #[error(
+        "a frame came too slowly, {got} of {announced} bytes so far, while others waited for the memory it held"
+    )]
+    TooSlow { got: usize, announced: usize },
     #[error("the log file ended {missing} bytes before the end of the slice to send")]
     TruncatedFile { missing: usize },
     #[error("the server shuts down")]

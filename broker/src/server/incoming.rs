@@ -72,9 +72,16 @@ impl Incoming {
                 frame.reserve_exact(more);
             }
             let room = (frame.capacity() - frame.len()).min(announced - frame.len());
-            let got = timeout(limit, self.socket.read_buf(&mut (&mut frame).limit(room)))
-                .await
-                .map_err(|_| stalled(limit, frame.len(), announced))??;
+            let received = frame.len();
+            let mut rest = (&mut frame).limit(room);
+            let got = tokio::select! {
+                biased;
+                got = timeout(limit, self.socket.read_buf(&mut rest)) => {
+                    got.map_err(|_| stalled(limit, received, announced))??
+                }
+                () = held.given_up() => return Err(CloseReason::TooSlow { got: received, announced }),
+            };
+            held.received(frame.len());
             if got == 0 {
                 return Err(CloseReason::WithinFrame { got: frame.len(), announced });
             }
