@@ -9,6 +9,7 @@ mod compaction_interop;
 mod controller;
 mod discovery;
 mod dynamic_config;
+mod examples;
 mod groups_tool;
 mod idempotence;
 mod kill;

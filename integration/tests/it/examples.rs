@@ -1,0 +1,66 @@
+//! The examples of the `client` crate, run as the programs they are.
+
+use std::process::Command;
+
+use client::admin::{Admin, AdminOptions, Bootstrap, NewTopic, Placement};
+use integration::apache::target_folder;
+use integration::cluster::{Cluster, PATIENCE};
+use integration::process::succeed;
+use tokio::runtime::Runtime;
+
+#[test]
+fn event_sourcing_rebuilds_its_state_from_the_log() {
+    let mut cluster = three_brokers_with("accounts");
+    let zookeeper = cluster.zookeeper.connect_string();
+    let run = |commands: &[&str]| {
+        let mut program = example("event_sourcing");
+        succeed(program.args([zookeeper.as_str(), "accounts"]).args(commands), &[], PATIENCE)
+    };
+    assert_eq!(run(&["ann", "100", "bob", "20"]), "ann 100\nbob 20\n");
+    let refused = "refused: bob would be overdrawn\nann 70\nbob 20\n";
+    assert_eq!(run(&["ann", "-30", "bob", "-21"]), refused);
+    cluster.kill(1);
+    assert_eq!(run(&["bob", "5"]), "ann 70\nbob 25\n");
+    assert_eq!(run(&[]), "ann 70\nbob 25\n");
+}
+
+#[test]
+fn a_commit_log_brings_all_nodes_to_the_same_state() {
+    let mut cluster = three_brokers_with("changes");
+    let (brokers, folder) = (cluster.bootstrap(), cluster.folder().to_path_buf());
+    let run = |node: &str, changes: &str| {
+        let mut program = example("commit_log");
+        program.args([brokers.as_str(), "changes"]).arg(folder.join(node));
+        succeed(&mut program, changes.as_bytes(), PATIENCE)
+    };
+    assert_eq!(run("one", "a 1\nb 2\nc 3\n"), "applied 3 changes\na 1\nb 2\nc 3\n");
+    assert_eq!(run("two", "a 4\nb\n"), "applied 5 changes\na 4\nc 3\n");
+    cluster.kill(2);
+    // A node that was away reads only what it missed.
+    assert_eq!(run("one", ""), "applied 2 changes\na 4\nc 3\n");
+    assert_eq!(run("one", "d 5\n"), "applied 1 changes\na 4\nc 3\nd 5\n");
+    assert_eq!(run("two", ""), "applied 1 changes\na 4\nc 3\nd 5\n");
+}
+
+/// A program that `cargo test --workspace` has built, or `cargo build -p ottla-client --examples`.
+fn example(name: &str) -> Command {
+    let path = target_folder().join("debug/examples").join(name);
+    assert!(path.exists(), "{} is missing: run `cargo build -p ottla-client --examples`", path.display());
+    Command::new(path)
+}
+
+fn three_brokers_with(topic: &str) -> Cluster {
+    let cluster = Cluster::start(3, &[]);
+    let new = NewTopic {
+        name: topic.to_owned(),
+        placement: Placement::Counts { partitions: Some(3), replication_factor: Some(3) },
+        configs: Default::default(),
+    };
+    let servers = cluster.bootstrap();
+    let created = Runtime::new().expect("a runtime can be made").block_on(async {
+        let bootstrap = Bootstrap::resolve(&servers).await.expect("an address is an address");
+        Admin::new(bootstrap, AdminOptions::default()).create_topic(&new).await
+    });
+    created.expect("the topic can be created");
+    cluster
+}
