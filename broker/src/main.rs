@@ -37,6 +37,9 @@ enum Command {
     /// Create, list, describe, alter and delete topics: what kafka-topics does
     #[command(disable_help_flag = true)]
     Topics(ToolArguments),
+    /// Send each line of standard input as a record: what kafka-console-producer does
+    #[command(disable_help_flag = true)]
+    ConsoleProducer(ToolArguments),
     /// List, describe, reset and delete consumer groups: what kafka-consumer-groups does
     #[command(disable_help_flag = true)]
     ConsumerGroups(ToolArguments),
@@ -50,12 +53,16 @@ struct ToolArguments {
 }
 
 /// What a link to this program may be called.
-const TOOLS: [(&str, Tool); 2] =
-    [("kafka-topics", Tool::Topics), ("kafka-consumer-groups", Tool::ConsumerGroups)];
+const TOOLS: [(&str, Tool); 3] = [
+    ("kafka-topics", Tool::Topics),
+    ("kafka-console-producer", Tool::ConsoleProducer),
+    ("kafka-consumer-groups", Tool::ConsumerGroups),
+];
 
 #[derive(Debug, Clone, Copy)]
 enum Tool {
     Topics,
+    ConsoleProducer,
     ConsumerGroups,
 }
 
@@ -70,6 +77,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Broker { properties, overrides } => run_broker(&properties, &overrides),
         Command::Topics(given) => run_tool(Tool::Topics, given.arguments),
+        Command::ConsoleProducer(given) => run_tool(Tool::ConsoleProducer, given.arguments),
         Command::ConsumerGroups(given) => run_tool(Tool::ConsumerGroups, given.arguments),
     }
 }
@@ -95,6 +103,7 @@ fn run_tool(tool: Tool, arguments: Vec<OsString>) -> ExitCode {
     runtime.block_on(async {
         match tool {
             Tool::Topics => tools::topics::run(&arguments).await,
+            Tool::ConsoleProducer => tools::console_producer::run(&arguments).await,
             Tool::ConsumerGroups => tools::groups::run(&arguments).await,
         }
     })

@@ -54,6 +54,8 @@ pub struct Case {
     pub exit: i32,
     pub stdout: String,
     pub stderr: String,
+    /// What the tool told through its log, which goes to stderr as well.
+    pub log: String,
 }
 
 impl Transcript {
@@ -108,8 +110,9 @@ fn case(title: &str, lines: &[&str]) -> Case {
                 "stdin" => &mut case.stdin,
                 "stdout" => &mut case.stdout,
                 "stderr" => &mut case.stderr,
+                "log" => &mut case.log,
                 file if file.starts_with("file ") => &mut case.files.last_mut().expect("just pushed").1,
-                // A remark, or what went to the tool's own log.
+                // A remark.
                 _ => continue,
             };
             if *line == NO_NEWLINE {
@@ -195,6 +198,8 @@ exit 1
 -- stderr
 no
 <stack>
+-- log
+[<timestamp>] ERROR so
 
 # heading
 
@@ -215,6 +220,7 @@ exit 0
             exit: 1,
             stdout: "\n".into(),
             stderr: "no\n<stack>\n".into(),
+            log: "[<timestamp>] ERROR so\n".into(),
         };
         let two =
             Case { slug: "two".into(), version: "2.8.2".into(), tool: "tool".into(), ..Case::default() };

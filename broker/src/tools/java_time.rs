@@ -93,6 +93,27 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     days_before_year + days_before_month + day - 1 - 719_162
 }
 
+/// `2026-11-21 23:41:15,504`.
+pub(super) fn format_utc(time_ms: i64) -> String {
+    let (days, rest_ms) = (time_ms.div_euclid(86_400_000), time_ms.rem_euclid(86_400_000));
+    // Of the 400 years after which the calendar repeats.
+    let mut year = 1970 + days.div_euclid(146_097) * 400;
+    let mut day = days.rem_euclid(146_097);
+    let length = |year| if is_leap(year) { 366 } else { 365 };
+    while day >= length(year) {
+        day -= length(year);
+        year += 1;
+    }
+    let mut month = 1;
+    while day >= days_of_month(year, month) {
+        day -= days_of_month(year, month);
+        month += 1;
+    }
+    let (seconds, millis) = (rest_ms / 1000, rest_ms % 1000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{:02} {hour:02}:{minute:02}:{second:02},{millis:03}", day + 1)
+}
+
 /// Java's `Duration.parse`: `PnDTnHnMnS`, in milliseconds.
 pub(super) fn parse_duration(text: &str) -> Option<i64> {
     let upper = text.to_ascii_uppercase();
@@ -184,6 +205,14 @@ mod tests {
         assert_eq!(parse_duration("PT-1M"), Some(-60_000));
         for wrong in ["1d", "P", "PT", "P1DT", "PT1", "P1H", "PT1S1M", "P99999999999999999999D"] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_they_are_read() {
+        for time_ms in [0, -1, 951_782_400_000, 1_582_979_415_005, 4_102_444_799_999] {
+            let text = format_utc(time_ms).replace(' ', "T").replace(',', ".");
+            assert_eq!(parse_datetime(&text), Ok(time_ms), "{text}");
         }
     }
 }

@@ -2,12 +2,16 @@
 //! Kafka's, so that scripts work on. Where Kafka's tools print a stack trace, these print its first line.
 
 mod client_config;
+mod client_properties;
 mod console;
+pub mod console_producer;
 mod failure;
 pub mod groups;
 mod hash_order;
 mod help;
+mod interrupt;
 mod java_exception;
+mod java_log;
 mod java_text;
 mod java_time;
 mod options;

@@ -6,6 +6,7 @@ mod classic_consumer;
 mod clients;
 mod closest_replica;
 mod compaction_interop;
+mod console_tools;
 mod controller;
 mod discovery;
 mod dynamic_config;
