@@ -5,6 +5,7 @@ mod assignors;
 mod classic_consumer;
 mod clients;
 mod closest_replica;
+mod compaction;
 mod compaction_interop;
 mod console_tools;
 mod controller;
