@@ -150,6 +150,14 @@ impl ClassicConfig {
                 };
             }
             "exclude.internal.topics" => self.exclude_internal_topics = property.boolean()?,
+            // Kafka's other value keeps a group's offsets with the brokers, where this consumer does not look:
+            // passing it over would let the group begin anew.
+            "offsets.storage" => {
+                property.one_of(
+                    "zookeeper: a group's offsets in brokers are for group consumers",
+                    &[("zookeeper", ())],
+                )?;
+            }
             _ => {}
         }
         Ok(())
@@ -250,6 +258,9 @@ mod tests {
         assert_eq!(
             error(&[("group.id", "a/b")]),
             "the property group.id is 'a/b', but it should be of letters, digits, '.', '_' and '-' only"
+        );
+        assert!(
+            error(&[("offsets.storage", "kafka")]).starts_with("the property offsets.storage is 'kafka'")
         );
         assert_eq!(error(&[("group.id", "")]), "Missing required property 'group.id'");
     }
