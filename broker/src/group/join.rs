@@ -66,6 +66,8 @@ impl Group {
     pub fn join(&mut self, join: Join, ticket: Ticket, now: Now) -> Vec<Effect> {
         let member_id = join.member_id.clone();
         if let Err(error) = self.try_join(join, ticket, now) {
+            // Who finds the group full keeps no id, as with Kafka.
+            let member_id = if error == GroupError::Full { Str::new() } else { member_id };
             self.effects.push(Effect::Joined(ticket, Err(JoinRefused { error, member_id })));
         }
         self.complete_join_if_ready(now);

@@ -189,8 +189,10 @@ fn a_full_group_takes_no_more() {
     assert_eq!(driven.join_error(third), GroupError::Full);
     driven.pass(secs(6));
     assert_eq!(driven.joined(first).members.len(), 2);
-    let fourth = driven.join_as("d");
-    assert_eq!(driven.join_error(fourth), GroupError::Full);
+    let fourth = driven.request("d");
+    let fourth = driven.join(fourth);
+    let refused = JoinRefused { error: GroupError::Full, member_id: Str::new() };
+    assert_eq!(driven.answers[&fourth], Answer::Joined(Err(refused)));
     assert_eq!(driven.group.state(), State::CompletingRebalance);
 }
 

@@ -1,0 +1,3 @@
+//! Consumer groups: our coordinator beside Apache's.
+
+mod answers;
