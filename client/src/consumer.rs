@@ -9,6 +9,7 @@ pub mod assignor;
 mod chunk;
 mod classic;
 mod fetcher;
+pub mod group;
 mod offsets;
 mod record;
 mod simple;

@@ -47,7 +47,7 @@ mod error;
 mod options;
 mod partitioner;
 mod producer_id;
-mod properties;
+pub(crate) mod properties;
 mod queue;
 mod record;
 mod request;

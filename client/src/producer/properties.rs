@@ -152,7 +152,7 @@ fn set(builder: ProducerBuilder, name: &str, value: &str) -> Result<ProducerBuil
 }
 
 const ACKS: &str = "it must be 0, 1, -1 or all";
-const BOOLEAN: &str = "it must be true or false";
+pub(crate) const BOOLEAN: &str = "it must be true or false";
 
 fn acks(value: &str) -> Option<Acks> {
     match value {
@@ -163,7 +163,7 @@ fn acks(value: &str) -> Option<Acks> {
     }
 }
 
-fn boolean(value: &str) -> Option<bool> {
+pub(crate) fn boolean(value: &str) -> Option<bool> {
     value.to_ascii_lowercase().parse().ok()
 }
 
@@ -187,7 +187,7 @@ fn partitioning(class: &str) -> Option<Partitioning> {
     }
 }
 
-fn number<N: std::str::FromStr>(name: &str, value: &str) -> Result<N, PropertyError> {
+pub(crate) fn number<N: std::str::FromStr>(name: &str, value: &str) -> Result<N, PropertyError> {
     value.parse().map_err(|_| PropertyError {
         name: name.to_owned(),
         value: value.to_owned(),
@@ -195,7 +195,7 @@ fn number<N: std::str::FromStr>(name: &str, value: &str) -> Result<N, PropertyEr
     })
 }
 
-fn millis(name: &str, value: &str) -> Result<Duration, PropertyError> {
+pub(crate) fn millis(name: &str, value: &str) -> Result<Duration, PropertyError> {
     // Java's "for ever" is a number that clocks cannot count to.
     number(name, value).map(|millis| Duration::from_millis(millis).min(FOR_EVER))
 }

@@ -12,6 +12,7 @@ mod controller;
 mod discovery;
 mod dynamic_config;
 mod examples;
+mod group_consumer;
 mod groups;
 mod groups_tool;
 mod idempotence;
