@@ -37,7 +37,8 @@ impl Led {
             return Err(ErrorCode::MessageTooLarge);
         }
         let acks = config.append_acks;
-        let append = partition.append_as_leader(&mut batch, acks, now).map_err(|error| error.code())?;
+        let append = partition.append_in_term(&mut batch, acks, self.since(), now);
+        let append = append.map_err(|error| error.code())?;
         Ok(Appending {
             partition: Arc::clone(partition),
             acks,

@@ -74,6 +74,11 @@ impl Led {
         LeaderEpoch(self.epoch.load(Ordering::Acquire))
     }
 
+    /// The epoch in which the term began.
+    pub(super) fn since(&self) -> LeaderEpoch {
+        self.since
+    }
+
     /// Whether the partition is still led, in the same term.
     pub fn leads(&self) -> bool {
         let status = self.partition.status();

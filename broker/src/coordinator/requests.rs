@@ -6,7 +6,7 @@ use client::wire::{ErrorCode, Str};
 use tokio::sync::oneshot;
 
 use super::Led;
-use super::cell::Waiter;
+use super::cell::{Cell, Waiter};
 use crate::clock::Now;
 use crate::group::record::{self, Content};
 use crate::group::{
@@ -106,21 +106,18 @@ impl Led {
             Err(GroupError::Dead) => return Err(ErrorCode::GroupIdNotFound),
             Err(error) => return Err(error.into()),
         }
-        self.remove(&cell);
+        let ended = Ended { led: self, cell };
         self.delete_group_offsets(group).await?;
-        self.bury(group).await;
-        Ok(())
-    }
-
-    /// Appends a tombstone. If that fails the group is back, empty, after the next load.
-    async fn bury(&self, group: &str) {
-        let buried = match record::group_record(&Str::from(group), None) {
-            Ok(tombstone) => match self.append(&[tombstone], Content::Groups) {
-                Ok(appending) => appending.done().await,
-                Err(code) => Err(code),
-            },
+        let tombstone = match record::group_record(&Str::from(group), None) {
+            Ok(tombstone) => self.append(&[tombstone], Content::Groups),
             Err(_) => Err(ErrorCode::UnknownServerError),
         };
+        drop(ended);
+        let buried = match tombstone {
+            Ok(appending) => appending.done().await,
+            Err(code) => Err(code),
+        };
+        // If that failed the group is back, empty, after the next load.
         if let Err(code) = buried {
             tracing::warn!(
                 group,
@@ -128,6 +125,20 @@ impl Led {
                 "the group is deleted, but that is not in the log: it may come back, empty, at another coordinator"
             );
         }
+        Ok(())
+    }
+}
+
+/// A group that has ended. Until this is dropped it stands in the way of a new one of its name, whose
+/// offsets and records would be deleted with it.
+struct Ended<'a> {
+    led: &'a Led,
+    cell: Arc<Cell>,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.led.remove(&self.cell);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which partitions this broker coordinates: looked at again whenever roles may have changed.
 
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, PoisonError};
 
 use controller::vital;
@@ -20,7 +21,7 @@ impl Coordinator {
     }
 
     /// Compares what is led with what is coordinated, takes over and gives up.
-    fn look_again(self: &Arc<Self>) {
+    pub(super) fn look_again(self: &Arc<Self>) {
         for led in self.all_led() {
             if !led.leads() {
                 self.unload(&led);
@@ -29,12 +30,20 @@ impl Coordinator {
         for partition in self.replicas.partitions_of(group::TOPIC) {
             let status = partition.status();
             let (Some(since), number) = (status.leading_since, partition.id().partition) else { continue };
-            match self.find_led(number) {
-                Some(led) => led.goes_on(status.epoch),
-                None => {
-                    let led = Led::new(partition, since, status.epoch, self.partition_count(), &self.means);
-                    self.led.write().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::clone(&led));
-                    vital::spawn("coordinate", Arc::clone(self).coordinate(led));
+            // Several look at a time, and a term must be taken up by one of them only.
+            match self.led.write().unwrap_or_else(PoisonError::into_inner).entry(number) {
+                Entry::Occupied(known) if known.get().since() == since => known.get().goes_on(status.epoch),
+                // Of a former term, and about to be given up.
+                Entry::Occupied(_) => {}
+                Entry::Vacant(place) => {
+                    let led = place.insert(Led::new(
+                        partition,
+                        since,
+                        status.epoch,
+                        self.partition_count(),
+                        &self.means,
+                    ));
+                    vital::spawn("coordinate", Arc::clone(self).coordinate(Arc::clone(led)));
                 }
             }
         }

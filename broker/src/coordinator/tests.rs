@@ -1,5 +1,7 @@
 //! Groups over the wire's messages, on one broker that leads a partition of `__consumer_offsets`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use client::wire::messages::join_group_request::JoinGroupRequestProtocol;
 use client::wire::messages::leave_group_request::MemberIdentity;
@@ -179,4 +181,40 @@ async fn followers_come_and_go_without_a_rebalance() {
     broker.assign(&layout(&[ME], 1)).await;
     assert_eq!(heartbeat(&broker, &joined.member_id, 1).await, ErrorCode::None);
     assert_eq!(sync(&broker, &joined).await, synced);
+}
+
+#[tokio::test]
+async fn what_was_decided_in_a_former_term_is_not_written_in_the_next() {
+    let broker = coordinator().await;
+    let former = broker.context.coordinator.led("g").expect("this broker leads");
+    broker.assign(&layout(&[OTHER], 1)).await;
+    broker.assign(&layout(&[ME], 2)).await;
+    loaded(&broker).await;
+    let append = |led: &super::Led| {
+        let record = group::record::group_record(&"g".into(), None).expect("a tombstone");
+        led.append(&[record], group::record::Content::Groups).map(drop)
+    };
+    assert_eq!(append(&former), Err(ErrorCode::NotLeaderOrFollower));
+    assert_eq!(append(&broker.context.coordinator.led("g").expect("it leads again")), Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_term_is_taken_up_once_however_many_look() {
+    const PARTITIONS: usize = 50;
+    let broker = OneBroker::start();
+    let coordinator = &broker.context.coordinator;
+    // Each term that was taken up holds on to the coordinator.
+    let before = Arc::strong_count(coordinator);
+    let look = |coordinator: Arc<super::Coordinator>| async move {
+        while coordinator.all_led().len() < PARTITIONS {
+            coordinator.look_again();
+            tokio::task::yield_now().await;
+        }
+    };
+    let looking: Vec<_> = (0..4).map(|_| tokio::spawn(look(Arc::clone(coordinator)))).collect();
+    broker.assign(&layout(&[ME; PARTITIONS], 0)).await;
+    for one in looking {
+        one.await.expect("no panic");
+    }
+    assert_eq!(Arc::strong_count(coordinator), before + PARTITIONS);
 }

@@ -47,8 +47,33 @@ impl Partition {
         acks: RequiredAcks,
         now: Now,
     ) -> Result<Append, PartitionError> {
+        self.append(batches, acks, None, now)
+    }
+
+    /// The same, if this broker has led since `term` began, without interruption. Who decides by what
+    /// it has read of the log must not write behind what another leader wrote meanwhile.
+    pub fn append_in_term(
+        &self,
+        batches: &mut [u8],
+        acks: RequiredAcks,
+        term: LeaderEpoch,
+        now: Now,
+    ) -> Result<Append, PartitionError> {
+        self.append(batches, acks, Some(term), now)
+    }
+
+    fn append(
+        &self,
+        batches: &mut [u8],
+        acks: RequiredAcks,
+        term: Option<LeaderEpoch>,
+        now: Now,
+    ) -> Result<Append, PartitionError> {
         self.change(now, |inner, moment| {
             let (leader, log) = inner.leading()?;
+            if term.is_some_and(|term| term != leader.since()) {
+                return Err(PartitionError::NotLeader);
+            }
             if acks == RequiredAcks::All && !leader.has_enough_in_sync() {
                 return Err(PartitionError::NotEnoughReplicas {
                     in_sync: leader.isr().committed().len(),
