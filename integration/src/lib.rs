@@ -3,6 +3,7 @@
 
 pub mod apache;
 pub mod apache_cluster;
+pub mod bench;
 pub mod cluster;
 pub mod foreign;
 pub mod load;
