@@ -15,6 +15,8 @@ pub struct LogSlice {
     pub records: Records,
     /// Bytes of the first batch; a slice that is shorter holds no whole batch. 0 for an empty slice.
     pub first_batch_len: usize,
+    /// What else the reader may see lies in later segments: this place will not have more.
+    pub in_older_segment: bool,
     place: Option<SlicePlace>,
 }
 
@@ -26,7 +28,12 @@ struct SlicePlace {
 
 impl LogSlice {
     fn empty() -> LogSlice {
-        LogSlice { records: Records::Memory(Default::default()), first_batch_len: 0, place: None }
+        LogSlice {
+            records: Records::Memory(Default::default()),
+            first_batch_len: 0,
+            in_older_segment: false,
+            place: None,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -78,7 +85,8 @@ impl Log {
         let len = wanted.min(readable);
         let place = SlicePlace { segment: segment.base(), end_position: first.position + len as u64 };
         let records = segment.log_file()?.slice(first.position, len)?;
-        Ok(LogSlice { records, first_batch_len: first.size, place: Some(place) })
+        let in_older_segment = segment.base() < self.floor_base(bound);
+        Ok(LogSlice { records, first_batch_len: first.size, in_older_segment, place: Some(place) })
     }
 
     /// The batch that holds `from`, or the next one: in this segment, or a later one if compaction took the rest

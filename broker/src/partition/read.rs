@@ -53,6 +53,8 @@ pub struct Read {
     pub records: Records,
     /// The size of the first batch; larger than the records if they were cut within it.
     pub first_batch_len: usize,
+    /// What else the reader may see lies in later segments: waiting brings no more from this place.
+    pub in_older_segment: bool,
     /// For a reader of committed data: the aborted transactions it has to skip.
     pub aborted: Option<Vec<AbortedTxn>>,
     /// The fetcher's log differs from ours: it has to truncate (KIP-595).
@@ -68,6 +70,7 @@ impl Read {
             log_end: log.end_offset(),
             records: Records::Memory(Bytes::new()),
             first_batch_len: 0,
+            in_older_segment: false,
             aborted: None,
             diverging: None,
         }
@@ -287,6 +290,7 @@ impl Inner {
             read.aborted = Some(log.aborted_transactions(args.offset, &slice)?);
         }
         read.first_batch_len = slice.first_batch_len;
+        read.in_older_segment = slice.in_older_segment;
         read.records = slice.records;
         Ok(read)
     }

@@ -22,7 +22,7 @@ pub(super) fn is_worth_waiting(targets: &[Target], outcomes: &[Outcome], terms: 
         match outcome {
             Outcome::Refused(_) => {}
             Outcome::Failed(_) => return false,
-            Outcome::Read(read) if read.diverging.is_some() => return false,
+            Outcome::Read(read) if read.diverging.is_some() || read.in_older_segment => return false,
             Outcome::Redirected { .. } => return false,
             Outcome::Read(read) => bytes += len(read.records.len()),
         }
@@ -134,11 +134,11 @@ impl<'a> Parked<'a> {
             return Verdict::Ready;
         }
         match read::available(self.partition, &self.target.ask, terms) {
-            Ok(bytes) => {
+            Ok(Some(bytes)) => {
                 self.bytes = len(bytes);
                 Verdict::Wait
             }
-            Err(_) => Verdict::Ready,
+            Ok(None) | Err(_) => Verdict::Ready,
         }
     }
 }

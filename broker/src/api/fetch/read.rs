@@ -166,12 +166,13 @@ fn one(
     Ok(read)
 }
 
-/// How many bytes there are for a parked target, up to its own limit.
-pub(super) fn available(partition: &Partition, ask: &Ask, terms: &Terms) -> Result<usize, ErrorCode> {
+/// How many bytes there are for a parked target, up to its own limit. `None`: there will not be more, since the log
+/// went on in another segment.
+pub(super) fn available(partition: &Partition, ask: &Ask, terms: &Terms) -> Result<Option<usize>, ErrorCode> {
     let max_bytes = usize::try_from(ask.max_bytes).unwrap_or(0);
     let args = args(ask, terms, Pass::Second, max_bytes, false);
     let read = partition.read(&args, Now::read()).map_err(|error| code(&error, terms))?;
-    Ok(read.records.len())
+    Ok((!read.in_older_segment).then_some(read.records.len()))
 }
 
 fn args(ask: &Ask, terms: &Terms, pass: Pass, max_bytes: usize, at_least_one: bool) -> ReadArgs {

@@ -259,6 +259,23 @@ async fn a_parked_fetch_adds_up_what_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_lies_in_an_older_segment_does_not_wait_for_more() {
+    let one = batch(&["a"], 1).len();
+    let segment_bytes = i32::try_from(one).expect("small");
+    let broker = OneBroker::with_topic_config(|config| config.log.segment_bytes = segment_bytes);
+    broker.assign(&Layout::default()).await;
+    for _ in 0..2 {
+        produce(&broker, "t", 0, batch(&["a"], 1)).await;
+    }
+    let started = tokio::time::Instant::now();
+    let from = |offset| waiting(consumer(&[(0, offset)]), 10 * segment_bytes);
+    assert_eq!(shown(&broker.call(17, &from(0)).await), [format!("0 hw 2 0+{one}")]);
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert_eq!(shown(&broker.call(17, &from(1)).await), [format!("0 hw 2 1+{one}")]);
+    assert_eq!(started.elapsed(), Duration::from_millis(500), "the open segment may get more");
+}
+
+#[tokio::test(start_paused = true)]
 async fn errors_do_not_wait_but_unknown_partitions_do() {
     let broker = filled().await;
     let started = tokio::time::Instant::now();
