@@ -45,10 +45,10 @@ impl ProducerContext for Failures {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            if self.0.fetch_add(1, Ordering::Relaxed) == 0 {
-                eprintln!("the first record given up: {error}");
-            }
+        if let Err((error, _)) = result
+            && self.0.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            eprintln!("the first record given up: {error}");
         }
     }
 }
