@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use client::connection::{Connection, ConnectionOptions};
+use client::connection::Connection;
 use client::wire::messages::join_group_request::JoinGroupRequestProtocol;
 use client::wire::messages::leave_group_request::MemberIdentity;
 use client::wire::messages::sync_group_request::SyncGroupRequestAssignment;
@@ -12,6 +12,8 @@ use client::wire::messages::*;
 use client::wire::{Request, Str};
 use integration::apache_cluster::ApacheCluster;
 use integration::cluster::{Cluster, PATIENCE};
+
+use super::connect;
 
 const SETTINGS: &[(&str, &str)] = &[
     ("group.initial.rebalance.delay.ms", "0"),
@@ -382,10 +384,6 @@ impl Dialogue {
             }
         }
     }
-}
-
-async fn connect(address: &str) -> Connection {
-    Connection::connect(address, "tests", ConnectionOptions::default()).await.expect("the broker listens")
 }
 
 fn protocol(name: &str, metadata: &'static str) -> JoinGroupRequestProtocol {

@@ -1,3 +1,24 @@
-//! Consumer groups: our coordinator beside Apache's.
+//! Consumer groups: our coordinator beside Apache's, and under stock clients.
 
 mod answers;
+mod records;
+
+use client::connection::{Connection, ConnectionOptions};
+use client::wire::Request;
+
+async fn connect(address: &str) -> Connection {
+    Connection::connect(address, "tests", ConnectionOptions::default()).await.expect("the broker listens")
+}
+
+async fn ask<R: Request>(connection: &Connection, version: i16, body: &R) -> R::Response {
+    connection.send(body, version).await.expect("the broker answers")
+}
+
+/// One question on a connection of its own. `None` if the broker does not answer.
+fn ask_once<R: Request>(address: &str, version: i16, body: &R) -> Option<R::Response> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let connection = Connection::connect(address, "tests", ConnectionOptions::default()).await.ok()?;
+        connection.send(body, version).await.ok()
+    })
+}

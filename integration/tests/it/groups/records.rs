@@ -1,0 +1,200 @@
+//! `__consumer_offsets` as Apache's broker writes it and as ours does: each goes on with what the other left.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use client::connection::Connection;
+use client::wire::messages::describe_groups_response::DescribedGroup;
+use client::wire::messages::join_group_request::JoinGroupRequestProtocol;
+use client::wire::messages::sync_group_request::SyncGroupRequestAssignment;
+use client::wire::messages::{
+    DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
+    SyncGroupRequest,
+};
+use integration::apache_cluster::{ApacheBroker, ApacheCluster};
+use integration::cluster::{Cluster, PATIENCE, ottla};
+use integration::ports::free_port;
+use integration::process::Process;
+use integration::wait;
+
+use super::{ask, connect};
+
+const SETTINGS: &[(&str, &str)] = &[
+    ("group.initial.rebalance.delay.ms", "0"),
+    ("offsets.topic.num.partitions", "4"),
+    ("offsets.topic.replication.factor", "1"),
+];
+
+/// Groups of one member, dynamic and static, by names that fall on different partitions.
+const GROUPS: [(&str, Option<&str>); 4] =
+    [("dynamic", None), ("static", Some("i")), ("g1", None), ("g2", Some("j"))];
+
+/// `ConsumerProtocolSubscription` version 0, which Apache's coordinator parses: topic `t`, no user data.
+const SUBSCRIPTION: &[u8] = b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_broker_goes_on_with_apaches_groups() {
+    let mut apache = blocking(|| ApacheCluster::start(1, SETTINGS)).await;
+    let left = make_groups(&apache.address(1)).await;
+    let zookeeper = apache.zookeeper.connect_string();
+    let data = apache.data(1);
+    let apache = blocking(move || {
+        apache.terminate(1);
+        apache
+    })
+    .await;
+    let (ours, address) = blocking(move || start_ours(&zookeeper, &data)).await;
+    go_on(&address, &left).await;
+    drop((ours, apache));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apaches_broker_goes_on_with_our_groups() {
+    let mut ours = blocking(|| Cluster::start(1, SETTINGS)).await;
+    let left = make_groups(&ours.address(1)).await;
+    let ours = blocking(move || {
+        ours.terminate(1);
+        ours
+    })
+    .await;
+    let (zookeeper, data) = (ours.zookeeper.connect_string(), ours.data(1));
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
+    let apache = blocking(move || {
+        (ApacheBroker::start(1, free_port(), &zookeeper, &data, home.path(), SETTINGS), home)
+    })
+    .await;
+    go_on(&apache.0.address(), &left).await;
+    drop((apache, ours));
+}
+
+/// Our broker on Apache's log directory.
+fn start_ours(zookeeper: &str, data: &Path) -> (Process, String) {
+    let address = format!("127.0.0.1:{}", free_port());
+    let settings = data.with_extension("properties");
+    let mut text = format!(
+        "broker.id=1\nlisteners=PLAINTEXT://{address}\nlog.dirs={}\nzookeeper.connect={zookeeper}\n",
+        data.display()
+    );
+    for (key, value) in SETTINGS {
+        text.push_str(&format!("{key}={value}\n"));
+    }
+    std::fs::write(&settings, text).expect("a file can be written");
+    let mut command = Command::new(ottla());
+    command.arg("broker").arg(settings);
+    let process = Process::start(&mut command, &data.with_extension("log"));
+    wait::until("our broker listens", PATIENCE, || std::net::TcpStream::connect(&address).ok());
+    (process, address)
+}
+
+struct Left {
+    joined: JoinGroupResponse,
+    described: DescribedGroup,
+}
+
+async fn make_groups(address: &str) -> Vec<Left> {
+    let connection = connect(address).await;
+    let mut left = Vec::new();
+    for (group, instance) in GROUPS {
+        until_coordinated(&connection, group).await;
+        let joined = join(&connection, group, instance, "").await;
+        let joined = match joined.error_code {
+            79 => join(&connection, group, instance, &joined.member_id).await,
+            _ => joined,
+        };
+        assert_eq!((joined.error_code, joined.generation_id), (0, 1), "{group}");
+        let synced = sync(&connection, group, instance, &joined).await;
+        assert_eq!(synced, (0, Bytes::from(format!("work of {group}"))));
+        left.push(Left { joined, described: describe(&connection, group).await });
+    }
+    left
+}
+
+/// Everything is as it was: generation, members, assignments; and members need not join again.
+async fn go_on(address: &str, left: &[Left]) {
+    let connection = connect(address).await;
+    for ((group, instance), left) in GROUPS.into_iter().zip(left) {
+        until_coordinated(&connection, group).await;
+        let beat = HeartbeatRequest {
+            group_id: group.into(),
+            generation_id: left.joined.generation_id,
+            member_id: left.joined.member_id.clone(),
+            group_instance_id: instance.map(Into::into),
+        };
+        assert_eq!(ask(&connection, 4, &beat).await.error_code, 0, "{group}");
+        assert_eq!(describe(&connection, group).await, left.described);
+        let synced = sync(&connection, group, instance, &left.joined).await;
+        assert_eq!(synced, (0, Bytes::from(format!("work of {group}"))));
+    }
+}
+
+async fn join(
+    connection: &Connection,
+    group: &str,
+    instance: Option<&str>,
+    member_id: &str,
+) -> JoinGroupResponse {
+    let protocol =
+        JoinGroupRequestProtocol { name: "range".into(), metadata: Bytes::from_static(SUBSCRIPTION) };
+    let request = JoinGroupRequest {
+        group_id: group.into(),
+        session_timeout_ms: 60_000,
+        rebalance_timeout_ms: 61_000,
+        member_id: member_id.into(),
+        group_instance_id: instance.map(Into::into),
+        protocol_type: "consumer".into(),
+        protocols: vec![protocol],
+        ..JoinGroupRequest::default()
+    };
+    ask(connection, 9, &request).await
+}
+
+async fn sync(
+    connection: &Connection,
+    group: &str,
+    instance: Option<&str>,
+    joined: &JoinGroupResponse,
+) -> (i16, Bytes) {
+    let assignment = SyncGroupRequestAssignment {
+        member_id: joined.member_id.clone(),
+        assignment: Bytes::from(format!("work of {group}")),
+    };
+    let request = SyncGroupRequest {
+        group_id: group.into(),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        group_instance_id: instance.map(Into::into),
+        protocol_type: Some("consumer".into()),
+        protocol_name: Some("range".into()),
+        assignments: vec![assignment],
+    };
+    let response = ask(connection, 5, &request).await;
+    (response.error_code, response.assignment)
+}
+
+async fn describe(connection: &Connection, group: &str) -> DescribedGroup {
+    let request = DescribeGroupsRequest { groups: vec![group.into()], ..DescribeGroupsRequest::default() };
+    ask(connection, 5, &request).await.groups.remove(0)
+}
+
+/// Until the group's coordinator is known and has loaded it.
+async fn until_coordinated(connection: &Connection, group: &str) {
+    let started = Instant::now();
+    loop {
+        let find = FindCoordinatorRequest {
+            coordinator_keys: vec![group.into()],
+            ..FindCoordinatorRequest::default()
+        };
+        let found = ask(connection, 4, &find).await.coordinators.remove(0);
+        if found.error_code == 0 && describe(connection, group).await.error_code == 0 {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "nobody coordinates {group}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("it does not panic")
+}
