@@ -7,6 +7,7 @@ pub mod bench;
 pub mod cluster;
 pub mod foreign;
 pub mod load;
+pub mod member;
 pub mod observer;
 pub mod ports;
 pub mod process;

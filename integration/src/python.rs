@@ -9,9 +9,14 @@ use crate::apache::target_folder;
 use crate::process::succeed;
 
 /// What the environment holds; pinned so that a run today equals a run tomorrow.
-/// kafka-python reads compressed batches by way of the others.
-const PACKAGES: [&str; 4] =
-    ["kafka-python==3.0.12", "lz4==4.4.5", "python-snappy==0.7.3", "zstandard==0.25.0"];
+/// kafka-python reads compressed batches by way of the last three; confluent-kafka is librdkafka.
+const PACKAGES: [&str; 5] = [
+    "confluent-kafka==2.16.1",
+    "kafka-python==3.0.12",
+    "lz4==4.4.5",
+    "python-snappy==0.7.3",
+    "zstandard==0.25.0",
+];
 
 /// A command that runs this Python.
 pub fn python() -> Command {
