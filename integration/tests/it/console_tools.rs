@@ -3,7 +3,7 @@
 
 use integration::apache_cluster::ApacheCluster;
 use integration::cluster::Cluster;
-use integration::foreign::consume_with_kcat;
+use integration::foreign::consume_with_java;
 use integration::transcript::Transcript;
 
 use crate::replay::{Brokers, Replay};
@@ -44,11 +44,12 @@ fn produce(brokers: &mut dyn Brokers) {
         |_, _| {},
     );
     let bootstrap = brokers.addresses();
-    let read = |topic: &str| consume_with_kcat(&bootstrap, topic);
+    // The recording compresses by all that Kafka knows; not every build of librdkafka does.
+    let read = |topic: &str| consume_with_java(&bootstrap, topic);
     // `property-malformed` has no key, and is sent.
     assert_eq!(read("one"), ["a", "b", "c", "d", "", "e", "f", "g", "h", "i", "j", "k"]);
     assert_eq!(read("keyed"), ["v1", "v2", "v3:more", "v4", "nokey"]);
-    assert_eq!(read("rich"), ["v", "v", "", "w"]);
+    assert_eq!(read("rich"), ["v", "v", "null", "w"]);
     assert_eq!(read("auto"), ["k"]);
     assert_eq!(read("strict"), Vec::<String>::new());
 }

@@ -76,7 +76,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) placeholders: &'static [(&'static str, &'static str)],
     /// What is replaced in the tools' output before it is compared.
     pub(crate) masks: Vec<(Regex, String)>,
-    /// Words of commands, and what they stand for.
+    /// Words of commands, and what they stand for. In what is recorded a placeholder of the same name wins: there
+    /// it may stand for another such text each time.
     pub(crate) variables: Vec<(String, String)>,
     /// Cases that are not replayed, with the reason.
     pub(crate) left_out: &'static [(&'static str, &'static str)],
@@ -203,10 +204,16 @@ impl<'a> Replay<'a> {
         let help = self.helps.iter().find(|(version, _)| case.version.starts_with(version));
         let help = help.map_or("<help>\n", |(_, table)| table);
         let text = text.replace("<stack>\n", "").replace("<help>\n", help);
-        let text = self.variables.iter().fold(text, |text, (name, value)| text.replace(name, value));
+        let fixed = self.variables.iter().filter(|(name, _)| !self.is_placeholder(name));
+        let text = fixed.fold(text, |text, (name, value)| text.replace(name, value));
         let text = self.in_order(case, text);
         let pattern = pattern(&text, self.placeholders);
         (text, pattern)
+    }
+
+    fn is_placeholder(&self, variable: &str) -> bool {
+        let name = variable.strip_prefix('<').and_then(|name| name.strip_suffix('>'));
+        self.placeholders.iter().any(|(placeholder, _)| Some(*placeholder) == name)
     }
 
     fn in_order(&self, case: &Case, text: String) -> String {
