@@ -2,7 +2,9 @@
 
 mod answers;
 mod members;
+mod party;
 mod records;
+mod view;
 
 use client::connection::{Connection, ConnectionOptions};
 use client::wire::Request;

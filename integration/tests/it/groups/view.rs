@@ -1,0 +1,131 @@
+//! A group as its coordinator describes it, whichever broker that is, and the brokers behind it.
+
+use std::collections::BTreeSet;
+
+use client::wire::ErrorCode;
+use client::wire::messages::create_topics_request::CreatableTopic;
+use client::wire::messages::{
+    CreateTopicsRequest, DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest,
+};
+use integration::cluster::{Cluster, PATIENCE};
+use integration::observer::{Observer, State};
+use integration::wait;
+
+use super::ask_once;
+
+/// Three brokers for groups that all have one coordinator, since there is one partition of
+/// `__consumer_offsets`, and a topic of theirs. Both topics have all three brokers for replicas.
+pub(super) struct Stage {
+    pub(super) cluster: Cluster,
+    pub(super) observer: Observer,
+}
+
+pub(super) const TOPIC: &str = "t";
+pub(super) const PARTITIONS: usize = 4;
+
+impl Stage {
+    pub(super) fn set() -> Stage {
+        let settings = [("offsets.topic.num.partitions", "1"), ("min.insync.replicas", "2")];
+        let cluster = Cluster::start(3, &settings);
+        let observer = Observer::connect(&cluster.zookeeper.connect_string());
+        create_topic(&cluster, &observer);
+        Stage { cluster, observer }
+    }
+
+    /// The broker that coordinates, of which the topic knows three replicas.
+    pub(super) fn coordinator(&self) -> i32 {
+        let found = wait::until("the groups have a coordinator", PATIENCE, || coordinator(&self.cluster));
+        let states = self.observer.states("__consumer_offsets", 1).expect("the topic is there");
+        assert_eq!(states[0].isr.len(), 3, "{states:?}");
+        found
+    }
+
+    /// Kills the coordinator, and waits until others lead all that it led.
+    pub(super) fn kill_coordinator(&mut self) -> i32 {
+        let victim = self.coordinator();
+        self.kill(victim);
+        victim
+    }
+
+    /// Kills a broker that leads a partition of the topic and does not coordinate.
+    pub(super) fn kill_a_leader(&mut self) -> i32 {
+        let coordinator = self.coordinator();
+        let states = self.observer.states(TOPIC, PARTITIONS).expect("the topic is there");
+        let leaders: BTreeSet<i32> = states.iter().map(|state| state.leader).collect();
+        let victim = *leaders.iter().find(|id| **id != coordinator).expect("several brokers lead");
+        self.kill(victim);
+        victim
+    }
+
+    fn kill(&mut self, victim: i32) {
+        self.cluster.kill(victim);
+        wait::until("leadership moves", PATIENCE, || {
+            self.states()?.iter().all(|state| state.leader > 0 && state.leader != victim).then_some(())
+        });
+    }
+
+    /// Starts a broker again, and waits until it has caught up.
+    pub(super) fn revive(&mut self, id: i32) {
+        self.cluster.start_broker(id);
+        wait::until("all are in sync", PATIENCE, || {
+            self.states()?.iter().all(|state| state.isr.len() == 3).then_some(())
+        });
+    }
+
+    fn states(&self) -> Option<Vec<State>> {
+        let mut states = self.observer.states(TOPIC, PARTITIONS)?;
+        states.extend(self.observer.states("__consumer_offsets", 1)?);
+        Some(states)
+    }
+
+    /// The group's state and its members' ids, once its coordinator has loaded it.
+    pub(super) fn described(&self, group: &str) -> Option<(String, BTreeSet<String>)> {
+        let request =
+            DescribeGroupsRequest { groups: vec![group.into()], ..DescribeGroupsRequest::default() };
+        let at = self.cluster.address(coordinator(&self.cluster)?);
+        let described = ask_once(&at, 5, &request)?.groups.pop()?;
+        let members = described.members.iter().map(|member| member.member_id.to_string()).collect();
+        (described.error_code == 0).then(|| (described.group_state.to_string(), members))
+    }
+
+    /// The only generation whose heartbeats the coordinator takes.
+    pub(super) fn generation(&self, group: &str, member: &str) -> Option<i32> {
+        let at = self.cluster.address(coordinator(&self.cluster)?);
+        (1..20).find(|generation| {
+            let beat = HeartbeatRequest {
+                group_id: group.into(),
+                generation_id: *generation,
+                member_id: member.into(),
+                group_instance_id: None,
+            };
+            ask_once(&at, 4, &beat).is_some_and(|answer| answer.error_code == 0)
+        })
+    }
+}
+
+fn create_topic(cluster: &Cluster, observer: &Observer) {
+    let topic = CreatableTopic {
+        name: TOPIC.into(),
+        num_partitions: PARTITIONS as i32,
+        replication_factor: 3,
+        ..CreatableTopic::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, validate_only: false };
+    wait::until("the topic is made", PATIENCE, || {
+        let asked = cluster.ids().into_iter().find_map(|id| {
+            let created = ask_once(&cluster.address(id), 7, &request)?;
+            let code = ErrorCode::from_code(created.topics.first()?.error_code);
+            matches!(code, ErrorCode::None | ErrorCode::TopicAlreadyExists).then_some(())
+        });
+        asked.filter(|()| observer.states(TOPIC, PARTITIONS).is_some())
+    });
+}
+
+/// The coordinator, as a running broker says. Any group's is that of all.
+fn coordinator(cluster: &Cluster) -> Option<i32> {
+    let request =
+        FindCoordinatorRequest { coordinator_keys: vec!["any".into()], ..FindCoordinatorRequest::default() };
+    let asked = cluster.ids().into_iter().find(|id| cluster.is_running(*id))?;
+    let found = ask_once(&cluster.address(asked), 4, &request)?.coordinators.pop()?;
+    (found.error_code == 0 && cluster.is_running(found.node_id)).then_some(found.node_id)
+}
