@@ -1,6 +1,6 @@
 //! Our group consumer: with Apache's brokers, with ours, and beside other clients in one group.
 
-mod reader;
+pub(crate) mod reader;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use reader::{Heard, Reader, runtime};
 
 const WAIT: Duration = Duration::from_secs(30);
 
-fn member(bootstrap: &str, group: &str) -> GroupConsumerBuilder {
+pub(crate) fn member(bootstrap: &str, group: &str) -> GroupConsumerBuilder {
     GroupConsumer::builder()
         .bootstrap_servers(bootstrap)
         .group_id(group.to_owned())

@@ -11,26 +11,30 @@ use client::consumer::group::{GroupConsumer, GroupConsumerBuilder, Rebalance, Re
 use client::ids::TopicPartition;
 use futures::future::{BoxFuture, FutureExt};
 use integration::cluster::PATIENCE;
+use integration::member::now_ms;
+use integration::ownership::{Change, Told};
 use integration::wait;
 
 /// What a listener heard, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     Assigned(BTreeSet<i32>),
     Revoked(BTreeSet<i32>),
     Lost(BTreeSet<i32>),
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Saw {
-    pub(super) records: Vec<ConsumerRecord>,
-    pub(super) heard: Vec<Heard>,
-    pub(super) assigned: BTreeSet<i32>,
-    pub(super) generation: Option<i32>,
+pub(crate) struct Saw {
+    pub(crate) records: Vec<ConsumerRecord>,
+    pub(crate) heard: Vec<Heard>,
+    /// When it heard each of it.
+    heard_at_ms: Vec<i64>,
+    pub(crate) assigned: BTreeSet<i32>,
+    pub(crate) generation: Option<i32>,
     errors: Vec<String>,
 }
 
-pub(super) struct Reader {
+pub(crate) struct Reader {
     saw: Arc<Mutex<Saw>>,
     stop: Arc<AtomicBool>,
     /// Whether to leave without a word when stopped.
@@ -43,7 +47,10 @@ struct Ears(Arc<Mutex<Saw>>);
 impl Ears {
     fn hear(&self, rebalance: &Rebalance, heard: impl FnOnce(BTreeSet<i32>) -> Heard) -> BoxFuture<'_, ()> {
         let partitions = rebalance.partitions().iter().map(|p| p.partition).collect();
-        self.0.lock().expect("nobody panics under it").heard.push(heard(partitions));
+        let mut saw = self.0.lock().expect("nobody panics under it");
+        saw.heard.push(heard(partitions));
+        saw.heard_at_ms.push(now_ms());
+        drop(saw);
         async {}.boxed()
     }
 }
@@ -64,7 +71,7 @@ impl RebalanceListener for Ears {
 
 impl Reader {
     /// Subscribes to a topic and polls until it is stopped.
-    pub(super) fn start(builder: GroupConsumerBuilder, topic: &str) -> Reader {
+    pub(crate) fn start(builder: GroupConsumerBuilder, topic: &str) -> Reader {
         let saw = Arc::new(Mutex::new(Saw::default()));
         let (stop, die) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (told, topic) = ((saw.clone(), stop.clone(), die.clone()), topic.to_owned());
@@ -86,16 +93,16 @@ impl Reader {
         Reader { saw, stop, die, thread }
     }
 
-    pub(super) fn saw<T>(&self, look: impl FnOnce(&Saw) -> T) -> T {
+    pub(crate) fn saw<T>(&self, look: impl FnOnce(&Saw) -> T) -> T {
         look(&self.saw.lock().expect("nobody panics under it"))
     }
 
-    pub(super) fn assigned(&self) -> BTreeSet<i32> {
+    pub(crate) fn assigned(&self) -> BTreeSet<i32> {
         self.saw(|saw| saw.assigned.clone())
     }
 
     #[track_caller]
-    pub(super) fn wait_for(&self, what: &str, condition: impl Fn(&Saw) -> bool) {
+    pub(crate) fn wait_for(&self, what: &str, condition: impl Fn(&Saw) -> bool) {
         wait::until(what, PATIENCE, || {
             assert!(
                 !self.thread.is_finished(),
@@ -107,14 +114,14 @@ impl Reader {
     }
 
     /// Closes, and gives what it saw.
-    pub(super) fn finish(self) -> Saw {
+    pub(crate) fn finish(self) -> Saw {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the consumer does not panic");
         std::mem::take(&mut self.saw.lock().expect("nobody panics under it"))
     }
 
     /// Ends without commit or goodbye.
-    pub(super) fn die(self) -> Saw {
+    pub(crate) fn die(self) -> Saw {
         self.die.store(true, Ordering::Relaxed);
         self.finish()
     }
@@ -134,13 +141,26 @@ fn note(
 }
 
 impl Saw {
-    pub(super) fn values(&self) -> Vec<String> {
+    pub(crate) fn values(&self) -> Vec<String> {
         let value = |r: &ConsumerRecord| r.value.as_ref().map(|v| String::from_utf8_lossy(v).into_owned());
         self.records.iter().filter_map(value).collect()
     }
 
+    /// What it heard, for comparison with other members.
+    pub(crate) fn told(&self, member: &str) -> Vec<Told> {
+        let one = |(heard, at_ms): (&Heard, &i64)| Told {
+            at_ms: *at_ms,
+            member: member.to_owned(),
+            change: match heard {
+                Heard::Assigned(partitions) => Change::Assigned(partitions.clone()),
+                Heard::Revoked(partitions) | Heard::Lost(partitions) => Change::Revoked(partitions.clone()),
+            },
+        };
+        self.heard.iter().zip(&self.heard_at_ms).map(one).collect()
+    }
+
     /// In each partition offsets rise, but for what was read again after a rebalance.
-    pub(super) fn by_partition(&self) -> BTreeMap<TopicPartition, Vec<i64>> {
+    pub(crate) fn by_partition(&self) -> BTreeMap<TopicPartition, Vec<i64>> {
         let mut by_partition: BTreeMap<TopicPartition, Vec<i64>> = BTreeMap::new();
         for record in &self.records {
             by_partition.entry(record.topic_partition()).or_default().push(record.offset.0);
@@ -149,7 +169,7 @@ impl Saw {
     }
 }
 
-pub(super) fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

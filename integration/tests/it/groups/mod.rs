@@ -2,6 +2,7 @@
 
 mod answers;
 mod members;
+mod mixed;
 mod party;
 mod records;
 mod view;
