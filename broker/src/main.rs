@@ -37,6 +37,9 @@ enum Command {
     /// Create, list, describe, alter and delete topics: what kafka-topics does
     #[command(disable_help_flag = true)]
     Topics(ToolArguments),
+    /// Show the records of topics: what kafka-console-consumer does
+    #[command(disable_help_flag = true)]
+    ConsoleConsumer(ToolArguments),
     /// Send each line of standard input as a record: what kafka-console-producer does
     #[command(disable_help_flag = true)]
     ConsoleProducer(ToolArguments),
@@ -53,8 +56,9 @@ struct ToolArguments {
 }
 
 /// What a link to this program may be called.
-const TOOLS: [(&str, Tool); 3] = [
+const TOOLS: [(&str, Tool); 4] = [
     ("kafka-topics", Tool::Topics),
+    ("kafka-console-consumer", Tool::ConsoleConsumer),
     ("kafka-console-producer", Tool::ConsoleProducer),
     ("kafka-consumer-groups", Tool::ConsumerGroups),
 ];
@@ -62,6 +66,7 @@ const TOOLS: [(&str, Tool); 3] = [
 #[derive(Debug, Clone, Copy)]
 enum Tool {
     Topics,
+    ConsoleConsumer,
     ConsoleProducer,
     ConsumerGroups,
 }
@@ -77,6 +82,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Broker { properties, overrides } => run_broker(&properties, &overrides),
         Command::Topics(given) => run_tool(Tool::Topics, given.arguments),
+        Command::ConsoleConsumer(given) => run_tool(Tool::ConsoleConsumer, given.arguments),
         Command::ConsoleProducer(given) => run_tool(Tool::ConsoleProducer, given.arguments),
         Command::ConsumerGroups(given) => run_tool(Tool::ConsumerGroups, given.arguments),
     }
@@ -103,6 +109,7 @@ fn run_tool(tool: Tool, arguments: Vec<OsString>) -> ExitCode {
     runtime.block_on(async {
         match tool {
             Tool::Topics => tools::topics::run(&arguments).await,
+            Tool::ConsoleConsumer => tools::console_consumer::run(&arguments).await,
             Tool::ConsoleProducer => tools::console_producer::run(&arguments).await,
             Tool::ConsumerGroups => tools::groups::run(&arguments).await,
         }

@@ -20,7 +20,11 @@ impl TopicFilter {
     pub fn new(pattern: &str) -> Result<TopicFilter, InvalidPattern> {
         let quotes = ['"', '\''];
         let pattern = pattern.trim().replace(',', "|").replace(' ', "");
-        let pattern = pattern.trim_start_matches(quotes).trim_end_matches(quotes);
+        TopicFilter::of_regex(pattern.trim_start_matches(quotes).trim_end_matches(quotes))
+    }
+
+    /// A regular expression as it is, in which a comma is a comma: what a newer consumer subscribes to.
+    pub fn of_regex(pattern: &str) -> Result<TopicFilter, InvalidPattern> {
         let invalid = || InvalidPattern(pattern.to_owned());
         let expression = unquote(pattern);
         // By itself first: `a)|(b` would be right inside the parentheses.
@@ -77,6 +81,7 @@ mod tests {
         assert_eq!(matching(r"\Qa.b\E|t"), ["a.b", "t"]);
         assert_eq!(matching("^(?!__).*"), ["a", "ab", "a.b", "t"]);
         assert_eq!(matching("\"'t'\""), ["t"]);
+        assert!(TopicFilter::of_regex("a{1,2}").is_ok_and(|filter| filter.matches("aa")));
         assert_eq!(matching(""), Vec::<&str>::new());
         assert!(!TopicFilter::new(".*").unwrap().allows("__consumer_offsets", true));
     }

@@ -4,6 +4,7 @@
 mod client_config;
 mod client_properties;
 mod console;
+pub mod console_consumer;
 pub mod console_producer;
 mod failure;
 pub mod groups;

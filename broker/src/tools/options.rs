@@ -70,6 +70,15 @@ pub(super) fn long(
     valued(name, "Long", described_as, description)
 }
 
+/// A text, as the tools of Kafka 0.8 show it.
+pub(super) fn bare(
+    name: &'static str,
+    described_as: &'static str,
+    description: impl Into<Cow<'static, str>>,
+) -> OptionSpec {
+    valued(name, "", described_as, description)
+}
+
 fn valued(
     name: &'static str,
     kind: &'static str,

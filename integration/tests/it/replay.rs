@@ -246,7 +246,8 @@ impl<'a> Replay<'a> {
                 let mut command = Command::new("timeout");
                 let (limits, rest) = arguments.split_at(3);
                 let (tool, rest) = rest.split_first().expect("timeout runs something");
-                command.args(limits).arg(ottla()).arg(subcommand(tool)).args(rest);
+                // The recorded exit codes are those of the tools.
+                command.arg("--preserve-status").args(limits).arg(ottla()).arg(subcommand(tool)).args(rest);
                 command
             }
             tool => {
