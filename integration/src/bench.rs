@@ -4,3 +4,4 @@ pub mod group_queries;
 mod groups;
 pub mod machine;
 pub mod offset_commits;
+pub mod rebalance;

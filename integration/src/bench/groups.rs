@@ -77,7 +77,8 @@ impl Bench {
     }
 }
 
-async fn coordinated(connection: &Connection, group: &str) {
+/// Waits until the broker has loaded the group.
+pub(super) async fn coordinated(connection: &Connection, group: &str) {
     let started = Instant::now();
     loop {
         let find = FindCoordinatorRequest { key: group.into(), ..Default::default() };

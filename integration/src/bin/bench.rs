@@ -1,7 +1,7 @@
 //! Benchmarks on real processes: `scripts/bench NAME` builds everything for release and runs one.
 
 use clap::{Parser, Subcommand};
-use integration::bench::{group_queries, machine, offset_commits};
+use integration::bench::{group_queries, machine, offset_commits, rebalance};
 
 /// Measures a cluster of this machine's own, and prints the figures with the machine beside them.
 #[derive(Parser)]
@@ -28,6 +28,13 @@ enum Which {
         #[arg(long, default_value_t = 10_000)]
         groups: usize,
     },
+    /// From the last member's joining until all members of a group have their assignments.
+    Rebalance {
+        #[arg(long, default_value_t = 100)]
+        members: usize,
+        #[arg(long, default_value_t = 20)]
+        rounds: usize,
+    },
 }
 
 fn main() {
@@ -37,6 +44,7 @@ fn main() {
         Which::OffsetCommits { groups, partitions, seconds } => {
             println!("{}", offset_commits::run(&offset_commits::Load { groups, partitions, seconds }));
         }
+        Which::Rebalance { members, rounds } => println!("{}", rebalance::run(members, rounds)),
         Which::GroupQueries { groups } => println!("{}", group_queries::run(groups)),
     }
 }
