@@ -1,5 +1,6 @@
 //! Our group consumer: with Apache's brokers, with ours, and beside other clients in one group.
 
+mod ours;
 pub(crate) mod reader;
 
 use std::collections::{BTreeMap, BTreeSet};
