@@ -5,6 +5,7 @@ use std::process::Command;
 use client::admin::{Admin, AdminOptions, Bootstrap, NewTopic, Placement};
 use integration::apache::target_folder;
 use integration::cluster::{Cluster, PATIENCE};
+use integration::foreign::{produce_with_kcat, read_topic};
 use integration::process::succeed;
 use tokio::runtime::Runtime;
 
@@ -42,6 +43,35 @@ fn a_commit_log_brings_all_nodes_to_the_same_state() {
     assert_eq!(run("two", ""), "applied 1 changes\na 4\nc 3\nd 5\n");
 }
 
+#[test]
+fn stream_processing_goes_on_where_its_group_was() {
+    let mut cluster = three_brokers_with("lines");
+    create(&cluster, "words");
+    let mut process = |said: &str, lines: &[String], broker: i32| {
+        produce_with_kcat(&cluster.bootstrap(), "lines", lines, &[]);
+        cluster.kill(broker);
+        let servers = cluster.bootstrap();
+        let count = lines.len().to_string();
+        let mut program = example("stream_processing");
+        assert_eq!(
+            succeed(program.args([&servers, "splitters", "lines", "words", &count]), &[], PATIENCE),
+            said
+        );
+        cluster.start_broker(broker);
+        cluster.wait_until_serving();
+    };
+    let lines = |from: usize| (from..from + 500).map(|n| format!("Word, word; {n}")).collect::<Vec<_>>();
+    process("500 lines, 1500 words\n", &lines(0), 1);
+    process("500 lines, 1500 words\n", &lines(500), 2);
+    let mut words: Vec<String> =
+        read_topic(&cluster.bootstrap(), "words").into_iter().map(|found| found.value).collect();
+    let mut expected: Vec<String> =
+        (0..1000).flat_map(|n| ["word".to_owned(), "word".to_owned(), n.to_string()]).collect();
+    words.sort();
+    expected.sort();
+    assert_eq!(words, expected);
+}
+
 /// A program that `cargo test --workspace` has built, or `cargo build -p ottla-client --examples`.
 fn example(name: &str) -> Command {
     let path = target_folder().join("debug/examples").join(name);
@@ -51,6 +81,11 @@ fn example(name: &str) -> Command {
 
 fn three_brokers_with(topic: &str) -> Cluster {
     let cluster = Cluster::start(3, &[]);
+    create(&cluster, topic);
+    cluster
+}
+
+fn create(cluster: &Cluster, topic: &str) {
     let new = NewTopic {
         name: topic.to_owned(),
         placement: Placement::Counts { partitions: Some(3), replication_factor: Some(3) },
@@ -62,5 +97,4 @@ fn three_brokers_with(topic: &str) -> Cluster {
         Admin::new(bootstrap, AdminOptions::default()).create_topic(&new).await
     });
     created.expect("the topic can be created");
-    cluster
 }
