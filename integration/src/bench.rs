@@ -5,3 +5,4 @@ mod groups;
 pub mod machine;
 pub mod offset_commits;
 pub mod rebalance;
+pub mod watches;

@@ -1,7 +1,7 @@
 //! Benchmarks on real processes: `scripts/bench NAME` builds everything for release and runs one.
 
 use clap::{Parser, Subcommand};
-use integration::bench::{group_queries, machine, offset_commits, rebalance};
+use integration::bench::{group_queries, machine, offset_commits, rebalance, watches};
 
 /// Measures a cluster of this machine's own, and prints the figures with the machine beside them.
 #[derive(Parser)]
@@ -35,6 +35,18 @@ enum Which {
         #[arg(long, default_value_t = 20)]
         rounds: usize,
     },
+    /// From a state znode's change to the producer's first acknowledged record at the new leader.
+    Watches {
+        /// In use by the producer at the same time.
+        #[arg(long, default_value_t = 5_000)]
+        partitions: i32,
+        /// Replicas of each, 1 to 3.
+        #[arg(long, default_value_t = 2)]
+        replicas: usize,
+        /// How often the leader of a single partition dies.
+        #[arg(long, default_value_t = 10)]
+        trials: usize,
+    },
 }
 
 fn main() {
@@ -46,5 +58,8 @@ fn main() {
         }
         Which::Rebalance { members, rounds } => println!("{}", rebalance::run(members, rounds)),
         Which::GroupQueries { groups } => println!("{}", group_queries::run(groups)),
+        Which::Watches { partitions, replicas, trials } => {
+            println!("{}", watches::run(&watches::Scale { partitions, replicas, trials }));
+        }
     }
 }

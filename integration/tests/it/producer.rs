@@ -18,6 +18,7 @@ use client::record::Codec;
 use client::wire::ErrorCode;
 use futures::future::join_all;
 use futures::{SinkExt, StreamExt, stream};
+use integration::bench::watches;
 use integration::cluster::{Cluster, PATIENCE};
 use integration::foreign::{Found, read_topic};
 use integration::observer::Observer;
@@ -232,6 +233,17 @@ fn refusals_and_missing_topics_have_names() {
             "{error}"
         );
     }
+}
+
+/// The benchmark on a smaller scale. Its goal is 50 ms on a machine that does nothing else.
+#[test]
+fn watched_leaders_are_used_at_once() {
+    const SLACK: i64 = 20;
+    let figures = watches::run(&watches::Scale { partitions: 150, replicas: 2, trials: 1 });
+    println!("{figures}");
+    assert_eq!((figures.alone.len(), figures.each.len()), (1, 50));
+    assert!(watches::percentile(&figures.alone, 99) <= 50 * SLACK, "{figures}");
+    assert!(watches::percentile(&figures.each, 99) <= 50 * SLACK, "{figures}");
 }
 
 /// Three brokers, a topic on all of them, and a runtime to send with.
