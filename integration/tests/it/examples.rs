@@ -73,7 +73,7 @@ fn stream_processing_goes_on_where_its_group_was() {
 }
 
 /// A program that `cargo test --workspace` has built, or `cargo build -p ottla-client --examples`.
-fn example(name: &str) -> Command {
+pub(crate) fn example(name: &str) -> Command {
     let path = target_folder().join("debug/examples").join(name);
     assert!(path.exists(), "{} is missing: run `cargo build -p ottla-client --examples`", path.display());
     Command::new(path)

@@ -1,6 +1,7 @@
 //! Our producer against three brokers that die, stop and refuse: nothing that was acknowledged is lost,
 //! nothing is stored twice, and the order of a key is kept.
 
+mod examples;
 mod fake;
 
 use std::collections::{BTreeMap, BTreeSet};
