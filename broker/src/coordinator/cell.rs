@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use client::wire::Str;
 use tokio::sync::oneshot;
 
 use super::Led;
 use super::append::told_to_members;
+use super::timers::Slot;
 use crate::clock::Now;
 use crate::group::record::{self, Content};
 use crate::group::{Effect, Group, JoinAnswer, Store, StoreId, SyncAnswer, Ticket};
@@ -25,8 +25,8 @@ struct Inner {
     group: Group,
     waiting: BTreeMap<Ticket, Waiter>,
     next_ticket: u64,
-    /// The earliest deadline that the timers know of.
-    scheduled: Option<Instant>,
+    /// The one deadline that the timers know of.
+    scheduled: Option<Slot>,
 }
 
 /// Who waits. If nobody does any more, the answer is dropped.
@@ -78,10 +78,13 @@ impl Cell {
         self.carry_out(led, &mut inner, effects);
     }
 
-    /// The deadline that was scheduled has come.
-    pub(super) fn expire(self: &Arc<Self>, led: &Arc<Led>, now: Now) {
+    /// A deadline that was scheduled has come.
+    pub(super) fn expire(self: &Arc<Self>, led: &Arc<Led>, slot: Slot, now: Now) {
         let mut inner = self.lock();
-        inner.scheduled = None;
+        // Else an earlier one was set while this was on its way.
+        if inner.scheduled == Some(slot) {
+            inner.scheduled = None;
+        }
         let effects = inner.group.expire(now);
         self.carry_out(led, &mut inner, effects);
     }
@@ -145,9 +148,8 @@ impl Cell {
     /// Tells the timers of a deadline that is earlier than what they know.
     fn schedule(self: &Arc<Self>, led: &Arc<Led>, inner: &mut Inner) {
         let Some(next) = inner.group.next_deadline() else { return };
-        if inner.scheduled.is_none_or(|known| next < known) {
-            inner.scheduled = Some(next);
-            led.timers.add(next, Arc::clone(self));
+        if inner.scheduled.is_none_or(|known| next < known.deadline()) {
+            inner.scheduled = Some(led.timers.set(inner.scheduled, next, Arc::clone(self)));
         }
     }
 

@@ -218,3 +218,16 @@ async fn a_term_is_taken_up_once_however_many_look() {
     }
     assert_eq!(Arc::strong_count(coordinator), before + PARTITIONS);
 }
+
+/// Sooner deadlines come again and again, as with each rebalance; what they replace is not kept.
+#[tokio::test]
+async fn a_group_has_one_timer() {
+    let broker = coordinator().await;
+    for session_timeout_ms in [30_000, 20_000, 10_000, 40_000] {
+        let asked = JoinGroupRequest { session_timeout_ms, ..join("") };
+        let answer = broker.call(9, &asked).await;
+        assert_eq!(answer.error_code, ErrorCode::MemberIdRequired.code());
+    }
+    let led = broker.context.coordinator.led("g").expect("it is loaded");
+    assert_eq!(led.timers.count(), 1);
+}
