@@ -27,9 +27,12 @@ impl Led {
             }
             for cell in self.all() {
                 let is_abandoned = cell.look(|group| group.is_abandoned()) && self.has_no_offsets(cell.id());
-                // One that was loaded as a classic consumer's neighbour has nothing in the log either.
-                if is_abandoned && let Err(code) = self.delete(cell.id()).await {
-                    tracing::debug!(group = %cell.id(), code = code.name(), "a group without members stays");
+                if !is_abandoned {
+                    continue;
+                }
+                let group = cell.id().clone();
+                if let Err(code) = self.forget(cell).await {
+                    tracing::debug!(%group, code = code.name(), "a group without members stays");
                 }
             }
         }

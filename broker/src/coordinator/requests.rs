@@ -10,8 +10,8 @@ use super::cell::{Cell, Waiter};
 use crate::clock::Now;
 use crate::group::record::{self, Content};
 use crate::group::{
-    Commit, Description, GroupError, Identity, Join, JoinAnswer, JoinRefused, LeaveAnswer, Leaving, Overview,
-    Sync, SyncAnswer,
+    Commit, Description, Group, GroupError, Identity, Join, JoinAnswer, JoinRefused, LeaveAnswer, Leaving,
+    Overview, Sync, SyncAnswer,
 };
 
 impl Led {
@@ -101,14 +101,33 @@ impl Led {
     /// DeleteGroups: ends an empty group, deletes its offsets and takes it out of the log.
     pub async fn delete(self: &Arc<Self>, group: &str) -> Result<(), ErrorCode> {
         let cell = self.find(group).ok_or(ErrorCode::GroupIdNotFound)?;
-        match cell.update(self, |group| (group.delete(Now::read()), Vec::new())) {
-            Ok(()) => {}
-            Err(GroupError::Dead) => return Err(ErrorCode::GroupIdNotFound),
-            Err(error) => return Err(error.into()),
-        }
-        let ended = Ended { led: self, cell };
+        let ended = self.end_empty(cell)?;
         self.delete_group_offsets(group).await?;
-        let tombstone = match record::group_record(&Str::from(group), None) {
+        self.bury(ended).await
+    }
+
+    /// Takes out a group that nothing is left of. Whatever offsets stand under its name are not its own:
+    /// a classic consumer's, or those of a commit that is on its way.
+    pub(super) async fn forget(self: &Arc<Self>, cell: Arc<Cell>) -> Result<(), ErrorCode> {
+        let ended = self.end_empty(cell)?;
+        self.bury(ended).await
+    }
+
+    fn end_empty(self: &Arc<Self>, cell: Arc<Cell>) -> Result<Ended<'_>, ErrorCode> {
+        match cell.update(self, |group| (group.delete(Now::read()), Vec::new())) {
+            Ok(()) => Ok(Ended { led: self, cell }),
+            Err(GroupError::Dead) => Err(ErrorCode::GroupIdNotFound),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Appends the group's tombstone, unless the log never heard of it.
+    async fn bury(&self, ended: Ended<'_>) -> Result<(), ErrorCode> {
+        let group = ended.cell.id().clone();
+        if ended.cell.look(Group::generation) == 0 {
+            return Ok(());
+        }
+        let tombstone = match record::group_record(&group, None) {
             Ok(tombstone) => self.append(&[tombstone], Content::Groups),
             Err(_) => Err(ErrorCode::UnknownServerError),
         };
@@ -120,7 +139,7 @@ impl Led {
         // If that failed the group is back, empty, after the next load.
         if let Err(code) = buried {
             tracing::warn!(
-                group,
+                %group,
                 code = code.name(),
                 "the group is deleted, but that is not in the log: it may come back, empty, at another coordinator"
             );

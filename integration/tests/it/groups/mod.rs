@@ -1,6 +1,7 @@
 //! Consumer groups: our coordinator beside Apache's, and under stock clients.
 
 mod answers;
+mod expiry;
 mod members;
 mod mixed;
 mod party;

@@ -129,7 +129,7 @@ async fn go_on(address: &str, left: &[Left]) {
     }
 }
 
-async fn join(
+pub(super) async fn join(
     connection: &Connection,
     group: &str,
     instance: Option<&str>,
@@ -150,7 +150,7 @@ async fn join(
     ask(connection, 9, &request).await
 }
 
-async fn sync(
+pub(super) async fn sync(
     connection: &Connection,
     group: &str,
     instance: Option<&str>,
@@ -179,7 +179,7 @@ async fn describe(connection: &Connection, group: &str) -> DescribedGroup {
 }
 
 /// Until the group's coordinator is known and has loaded it.
-async fn until_coordinated(connection: &Connection, group: &str) {
+pub(super) async fn until_coordinated(connection: &Connection, group: &str) {
     let started = Instant::now();
     loop {
         let find = FindCoordinatorRequest {
@@ -195,6 +195,6 @@ async fn until_coordinated(connection: &Connection, group: &str) {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("it does not panic")
 }
