@@ -15,6 +15,7 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod python;
+pub mod stock_tool;
 pub mod transcript;
 pub mod verifiable;
 pub mod wait;

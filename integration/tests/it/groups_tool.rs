@@ -1,73 +1,147 @@
-//! `ottla consumer-groups` prints what Kafka's `kafka-consumer-groups` printed: the recording of Kafka's own
-//! tool, replayed from top to bottom.
+//! `ottla consumer-groups` prints what Kafka's `kafka-consumer-groups` printed, and Kafka's own tools print on our
+//! brokers what they printed on Apache's: the recordings of Kafka's tools, replayed from top to bottom.
 
+use integration::apache::Release;
 use integration::apache_cluster::ApacheCluster;
-use integration::transcript::{Case, Step, Transcript};
+use integration::cluster::{Cluster, PATIENCE};
+use integration::process::{Process, succeed};
+use integration::stock_tool::StockTool;
+use integration::transcript::{Case, Transcript};
 use regex::Regex;
+use rustix::process::Signal;
 
-use crate::replay::{Brokers, Replay};
+use crate::replay::{Brokers, Replay, ours};
 
 const RECORDING: &str = include_str!("../fixtures/kafka-consumer-groups.txt");
+const RECORDING_OF_2_8: &str = include_str!("../fixtures/kafka-consumer-groups-2.8.2.txt");
 
 /// How the recording's cluster was set up, beyond defaults.
 const SETTINGS: &[(&str, &str)] =
     &[("group.initial.rebalance.delay.ms", "0"), ("offsets.topic.num.partitions", "3")];
 
-const WITH_LIVE_GROUPS: &str = "groups are deleted that this test does not bring to life";
-
-const LEFT_OUT: &[(&str, &str)] = &[
+const LEFT_OUT_OF_OURS: &[(&str, &str)] = &[
     ("zookeeper-option (3.9.1)", "here --zookeeper is an option: with it the tool is that of Kafka 1.1"),
     ("reset-partition-missing (3.9.1)", "its stderr tells of the Java client's own requests"),
-    ("delete-two (3.9.1)", WITH_LIVE_GROUPS),
-    ("delete-one-missing (3.9.1)", WITH_LIVE_GROUPS),
-    ("delete-all-groups (3.9.1)", WITH_LIVE_GROUPS),
-    ("delete-all-groups-none (3.9.1)", WITH_LIVE_GROUPS),
-    ("list-after-delete (3.9.1)", WITH_LIVE_GROUPS),
 ];
 
-const PLACEHOLDERS: &[(&str, &str)] = &[("timestamp-ms", "[0-9]{13}"), ("n", "[0-9]+")];
+const LEFT_OUT_OF_STOCK: &[(&str, &str)] =
+    &[("reset-partition-missing (3.9.1)", "how often it asks until its time is over is chance")];
 
-/// Where the groups have members, whose helpers this test has not.
-const WITH_MEMBERS: &str = "a group with two members";
-const WITHOUT_MEMBERS_AGAIN: &str = "delete-offsets";
+const PLACEHOLDERS: &[(&str, &str)] = &[("timestamp-ms", "[0-9]{13}"), ("n", "[0-9]+")];
 
 #[test]
 fn over_brokers_on_apaches() {
     let mut cluster = ApacheCluster::start(3, SETTINGS);
-    replay(&mut cluster, &steps());
+    replay(&mut cluster, RECORDING, None);
 }
 
-fn steps() -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut has_members = false;
-    for step in Transcript::parse(RECORDING).steps {
-        if let Step::Heading(text) = &step {
-            has_members |= text.starts_with(WITH_MEMBERS);
-            has_members &= text != WITHOUT_MEMBERS_AGAIN;
-        }
-        if !has_members {
-            steps.push(step);
-        }
-    }
-    steps
+#[test]
+fn over_brokers_on_ours() {
+    let mut cluster = Cluster::start(3, SETTINGS);
+    replay(&mut cluster, RECORDING, None);
 }
 
-fn replay(brokers: &mut dyn Brokers, steps: &[Step]) {
+#[test]
+fn apaches_tool_over_brokers_on_ours() {
+    let mut cluster = Cluster::start(3, SETTINGS);
+    let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    replay(&mut cluster, RECORDING, Some((Release::V3_9, class)));
+}
+
+#[test]
+fn apaches_tool_of_2_8_over_brokers_on_ours() {
+    let mut cluster = Cluster::start(3, SETTINGS);
+    replay(&mut cluster, RECORDING_OF_2_8, Some((Release::V2_8, "kafka.admin.ConsumerGroupCommand")));
+}
+
+fn replay(brokers: &mut dyn Brokers, recording: &str, stock: Option<(Release, &str)>) {
     let mut replay = Replay::new(brokers, RECORDING);
     replay.placeholders = PLACEHOLDERS;
-    replay.left_out = LEFT_OUT;
+    replay.left_out = if stock.is_some() { LEFT_OUT_OF_STOCK } else { LEFT_OUT_OF_OURS };
+    replay.stock = stock.map(|(release, class)| StockTool::start(release, class, replay.folder.path()));
     // A placeholder is not as wide as what it stands for.
     let mask = |text: &str| Regex::new(text).expect("a right pattern");
     let uuid = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
     replay.masks = vec![
         (mask(uuid), format!("<uuid>{}", " ".repeat(30))),
+        // The order of groups that were deleted is chance.
+        (mask("'fresh, manual'"), "'manual, fresh'".to_owned()),
         (mask(r"127\.0\.0\.1:[0-9]{5}  \([123]\)"), "<coordinator>  (<id>)".to_owned()),
+        (mask(r"127\.0\.0\.1:[0-9]{5} \([123]\)"), "<coordinator> (<id>)".to_owned()),
     ];
     replay.is_unordered = is_unordered;
-    replay.play(steps, |replay, event| replay.run_event(event), |_, _| {});
+    let mut members = Members::default();
+    replay.play(
+        &Transcript::parse(recording).steps,
+        |replay, event| match event.starts_with("kafka-") {
+            true => replay.run_event(event),
+            false => members.happen(replay, event),
+        },
+        |_, _| {},
+    );
 }
 
-/// Each broker lists its own groups, and where they are is chance.
+/// Each broker lists its own groups, and where they are is chance; so is the order of a group's members.
 fn is_unordered(case: &Case) -> bool {
-    case.arguments.iter().any(|argument| argument == "--list")
+    case.arguments.iter().any(|argument| argument == "--list" || argument == "--all-groups")
+        || case.slug.starts_with("live-describe")
+        || case.slug == "rebalancing-members"
+}
+
+/// The members of groups: ours for our tool, Apache's for Apache's.
+#[derive(Default)]
+struct Members(Vec<(&'static str, Process)>);
+
+impl Members {
+    fn happen(&mut self, replay: &Replay<'_>, event: &str) {
+        match event {
+            "start the members of group live" => {
+                self.join(replay, "live", "t|u", &["client.id=c1"]);
+                self.join(replay, "live", "t|u", &["client.id=c2", "group.instance.id=i2"]);
+            }
+            "the members stop answering (SIGSTOP); a third, c3, joins" => {
+                self.of("live").for_each(|member| member.signal(Signal::STOP));
+                self.join(replay, "live", "t|u", &["client.id=c3"]);
+            }
+            "start the member of group solo, subscribed to t and e (empty)" => {
+                self.join(replay, "solo", "t|e", &["client.id=c1"]);
+            }
+            "start the member of group nocommit (enable.auto.commit=false), subscribed to t" => {
+                self.join(replay, "nocommit", "t", &["client.id=c1", "enable.auto.commit=false"]);
+            }
+            // Nobody sees who it was that committed.
+            "start a consumer that assigns itself u-0 and commits in group manual" => {
+                let mut command = ours("kafka-consumer-groups");
+                command.args(["--bootstrap-server", &replay.brokers.addresses(), "--reset-offsets"]);
+                command.args(["--group", "manual", "--topic", "u", "--to-latest", "--execute"]);
+                succeed(&mut command, &[], PATIENCE);
+            }
+            killed => {
+                let (_, group) = killed.split_once(" of ").unwrap_or_else(|| panic!("unknown: {killed}"));
+                let group = group.split(' ').next().unwrap_or_default();
+                assert!(killed.contains(" killed (") && self.of(group).count() > 0, "unknown: {killed}");
+                // SIGKILL: the group hears nothing of it.
+                self.0.retain(|(of, _)| *of != group);
+            }
+        }
+    }
+
+    fn of(&self, group: &str) -> impl Iterator<Item = &Process> {
+        self.0.iter().filter(move |(of, _)| *of == group).map(|(_, member)| member)
+    }
+
+    fn join(&mut self, replay: &Replay<'_>, group: &'static str, topics: &str, properties: &[&str]) {
+        let mut command = match replay.stock {
+            Some(_) => Release::V3_9.java("org.apache.kafka.tools.consumer.ConsoleConsumer"),
+            None => ours("kafka-console-consumer"),
+        };
+        command.args(["--bootstrap-server", &replay.brokers.addresses(), "--include", topics]);
+        command.args(["--group", group, "--from-beginning"]);
+        // The killed stay members to the recording's end.
+        for property in [&["session.timeout.ms=300000", "auto.commit.interval.ms=100"], properties].concat() {
+            command.args(["--consumer-property", property]);
+        }
+        let log = replay.folder.path().join(format!("member-{}.log", self.0.len()));
+        self.0.push((group, Process::start(&mut command, &log)));
+    }
 }

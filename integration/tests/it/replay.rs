@@ -7,6 +7,7 @@ use integration::apache::Release;
 use integration::apache_cluster::ApacheCluster;
 use integration::cluster::{Cluster, PATIENCE, ottla};
 use integration::process::{run, succeed};
+use integration::stock_tool::{Done, StockTool};
 use integration::transcript::{Case, Step, Transcript, pattern};
 use regex::Regex;
 use tempfile::TempDir;
@@ -68,6 +69,8 @@ impl Brokers for ApacheCluster {
 
 pub(crate) struct Replay<'a> {
     pub(crate) brokers: &'a mut dyn Brokers,
+    /// Kafka's own tool. `None`: ours.
+    pub(crate) stock: Option<StockTool>,
     /// Where the tools run.
     pub(crate) folder: TempDir,
     /// Tables of options, by the versions that begin so.
@@ -96,6 +99,7 @@ impl<'a> Replay<'a> {
         });
         Replay {
             brokers,
+            stock: None,
             folder: TempDir::new().expect("a temporary folder can be made"),
             helps: vec![("3.9", table.expect("the recording has the table of options"))],
             placeholders: &[],
@@ -177,8 +181,9 @@ impl<'a> Replay<'a> {
         let started = Instant::now();
         loop {
             let said = self.tool(case, &arguments);
-            if said.0 == case.exit && stdout.1.is_match(&said.1) && stderr.1.is_match(&said.2) {
-                return Ok(said.1);
+            let is_recorded = stdout.1.is_match(&said.stdout) && stderr.1.is_match(&said.stderr);
+            if said.exit == case.exit && is_recorded {
+                return Ok(said.stdout);
             }
             if !only_looks || started.elapsed() > PATIENCE / 3 {
                 return Err(format!(
@@ -190,9 +195,9 @@ impl<'a> Replay<'a> {
                     case.exit,
                     stdout.0,
                     stderr.0,
-                    said.0,
-                    said.1,
-                    said.2
+                    said.exit,
+                    said.stdout,
+                    said.stderr
                 ));
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -220,9 +225,9 @@ impl<'a> Replay<'a> {
         if !(self.is_unordered)(case) {
             return text;
         }
-        let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+        let mut lines: Vec<&str> = text.lines().collect();
         lines.sort_unstable();
-        lines.concat()
+        lines.join("\n")
     }
 
     pub(crate) fn filled_in(&self, word: &str) -> String {
@@ -239,8 +244,26 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Exit code, stdout and stderr.
-    fn tool(&self, case: &Case, arguments: &[String]) -> (i32, String, String) {
+    fn tool(&mut self, case: &Case, arguments: &[String]) -> Done {
+        let mut done = match &mut self.stock {
+            Some(stock) => {
+                let done = stock.run(arguments);
+                Done { stderr: without_frames(&done.stderr), ..done }
+            }
+            None => self.ours(case, arguments),
+        };
+        if !case.log.is_empty() {
+            done.stderr = without_log(&done.stderr);
+        }
+        let masked = |text: String| {
+            let masks = self.masks.iter();
+            let masked = masks.fold(text, |text, (mask, with)| mask.replace_all(&text, with).into_owned());
+            self.in_order(case, masked)
+        };
+        Done { exit: done.exit, stdout: masked(done.stdout), stderr: masked(done.stderr) }
+    }
+
+    fn ours(&self, case: &Case, arguments: &[String]) -> Done {
         let mut command = match case.tool.as_str() {
             "timeout" => {
                 let mut command = Command::new("timeout");
@@ -257,20 +280,24 @@ impl<'a> Replay<'a> {
             }
         };
         let output = run(command.current_dir(self.folder.path()), case.stdin.as_bytes(), PATIENCE * 2);
-        let text = |bytes: &[u8]| {
-            let text = String::from_utf8_lossy(bytes).into_owned();
-            let masked = self
-                .masks
-                .iter()
-                .fold(text, |text, (mask, with)| mask.replace_all(&text, with.as_str()).into_owned());
-            self.in_order(case, masked)
-        };
-        let stderr = match case.log.is_empty() {
-            true => text(&output.stderr),
-            false => without_log(&text(&output.stderr)),
-        };
-        (output.status.code().unwrap_or(-1), text(&output.stdout), stderr)
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let exit = output.status.code().unwrap_or(-1);
+        Done { exit, stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
+}
+
+/// As recordings are: without the frames of Java's stack traces, causes that repeat what was said, and what the
+/// harness makes Kafka's tools log.
+fn without_frames(text: &str) -> String {
+    let mut kept = String::new();
+    for line in text.split_inclusive('\n') {
+        let is_frame = ["\tat ", "\t... ", "WARN - ", "ERROR - "].iter().any(|begin| line.starts_with(begin));
+        let cause = line.strip_prefix("Caused by: ").map(str::trim_end);
+        if !is_frame && !cause.is_some_and(|cause| kept.contains(cause)) {
+            kept.push_str(line);
+        }
+    }
+    kept
 }
 
 /// What else is on stderr. How often and in which words a client tells of its troubles is its own affair.
@@ -279,7 +306,7 @@ fn without_log(text: &str) -> String {
     Regex::new(entry).expect("a right pattern").replace_all(text, "").into_owned()
 }
 
-fn ours(tool: &str) -> Command {
+pub(crate) fn ours(tool: &str) -> Command {
     let mut command = Command::new(ottla());
     command.arg(subcommand(tool));
     command
