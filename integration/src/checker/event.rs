@@ -1,0 +1,244 @@
+//! One thing that a client saw, and its line of text.
+
+use std::fmt;
+use std::str::{FromStr, SplitWhitespace};
+
+/// Producers, consumers and records are numbered within a run; partitions are those of its one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The record is handed to the producer. It may be stored from now on.
+    Sending {
+        producer: u32,
+        record: u64,
+        partition: i32,
+    },
+    /// The cluster acknowledged the record.
+    Acknowledged {
+        producer: u32,
+        record: u64,
+        partition: i32,
+        offset: i64,
+    },
+    /// The producer gave the record up: it may be stored or not.
+    GivenUp {
+        producer: u32,
+        record: u64,
+        why: String,
+    },
+    /// A consumer of a group owns exactly these partitions from now on.
+    Assigned {
+        group: String,
+        consumer: u32,
+        generation: i32,
+        partitions: Vec<i32>,
+    },
+    /// The consumer, or its connection to the group, ended: it owns nothing any more.
+    Left {
+        group: String,
+        consumer: u32,
+    },
+    /// A consumer was given a record.
+    Polled {
+        group: String,
+        consumer: u32,
+        partition: i32,
+        offset: i64,
+        record: u64,
+    },
+    /// The group's coordinator acknowledged a commit.
+    Committed {
+        group: String,
+        consumer: u32,
+        partition: i32,
+        offset: i64,
+    },
+    /// A committed offset was asked for at `asked_us` and found to be this; −1: none.
+    CommitRead {
+        group: String,
+        asked_us: u64,
+        partition: i32,
+        offset: i64,
+    },
+    /// Found in the partition when all was over.
+    Stored {
+        partition: i32,
+        offset: i64,
+        record: u64,
+    },
+    /// What was done to the cluster, or undone.
+    Fault {
+        what: String,
+    },
+    Healed {
+        what: String,
+    },
+}
+
+/// A line that is no event.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    #[error("it begins with {found:?}, which is no kind of event")]
+    Kind { found: String },
+    #[error("{what} is missing")]
+    Missing { what: &'static str },
+    #[error("{what} is {found:?}, which is no number")]
+    Number { what: &'static str, found: String },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Sending { producer, record, partition } => {
+                write!(f, "send {producer} {record} {partition}")
+            }
+            Event::Acknowledged { producer, record, partition, offset } => {
+                write!(f, "ack {producer} {record} {partition} {offset}")
+            }
+            Event::GivenUp { producer, record, why } => write!(f, "giveup {producer} {record} {why}"),
+            Event::Assigned { group, consumer, generation, partitions } => {
+                write!(f, "assign {group} {consumer} {generation}")?;
+                partitions.iter().try_for_each(|partition| write!(f, " {partition}"))
+            }
+            Event::Left { group, consumer } => write!(f, "left {group} {consumer}"),
+            Event::Polled { group, consumer, partition, offset, record } => {
+                write!(f, "poll {group} {consumer} {partition} {offset} {record}")
+            }
+            Event::Committed { group, consumer, partition, offset } => {
+                write!(f, "commit {group} {consumer} {partition} {offset}")
+            }
+            Event::CommitRead { group, asked_us, partition, offset } => {
+                write!(f, "committed {group} {asked_us} {partition} {offset}")
+            }
+            Event::Stored { partition, offset, record } => write!(f, "stored {partition} {offset} {record}"),
+            Event::Fault { what } => write!(f, "fault {what}"),
+            Event::Healed { what } => write!(f, "healed {what}"),
+        }
+    }
+}
+
+impl FromStr for Event {
+    type Err = EventError;
+
+    fn from_str(line: &str) -> Result<Event, EventError> {
+        let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let mut words = Words(rest.split_whitespace());
+        Ok(match kind {
+            "send" => Event::Sending {
+                producer: words.number("the producer")?,
+                record: words.number("the record")?,
+                partition: words.number("the partition")?,
+            },
+            "ack" => Event::Acknowledged {
+                producer: words.number("the producer")?,
+                record: words.number("the record")?,
+                partition: words.number("the partition")?,
+                offset: words.number("the offset")?,
+            },
+            "giveup" => Event::GivenUp {
+                producer: words.number("the producer")?,
+                record: words.number("the record")?,
+                why: words.rest(),
+            },
+            "assign" => Event::Assigned {
+                group: words.word("the group")?,
+                consumer: words.number("the consumer")?,
+                generation: words.number("the generation")?,
+                partitions: words.numbers("a partition")?,
+            },
+            "left" => {
+                Event::Left { group: words.word("the group")?, consumer: words.number("the consumer")? }
+            }
+            "poll" => Event::Polled {
+                group: words.word("the group")?,
+                consumer: words.number("the consumer")?,
+                partition: words.number("the partition")?,
+                offset: words.number("the offset")?,
+                record: words.number("the record")?,
+            },
+            "commit" => Event::Committed {
+                group: words.word("the group")?,
+                consumer: words.number("the consumer")?,
+                partition: words.number("the partition")?,
+                offset: words.number("the offset")?,
+            },
+            "committed" => Event::CommitRead {
+                group: words.word("the group")?,
+                asked_us: words.number("the time of asking")?,
+                partition: words.number("the partition")?,
+                offset: words.number("the offset")?,
+            },
+            "stored" => Event::Stored {
+                partition: words.number("the partition")?,
+                offset: words.number("the offset")?,
+                record: words.number("the record")?,
+            },
+            "fault" => Event::Fault { what: words.rest() },
+            "healed" => Event::Healed { what: words.rest() },
+            other => return Err(EventError::Kind { found: String::from(other) }),
+        })
+    }
+}
+
+struct Words<'a>(SplitWhitespace<'a>);
+
+impl Words<'_> {
+    fn word(&mut self, what: &'static str) -> Result<String, EventError> {
+        self.0.next().map(String::from).ok_or(EventError::Missing { what })
+    }
+
+    fn number<T: FromStr>(&mut self, what: &'static str) -> Result<T, EventError> {
+        let found = self.0.next().ok_or(EventError::Missing { what })?;
+        found.parse().map_err(|_| EventError::Number { what, found: String::from(found) })
+    }
+
+    fn numbers<T: FromStr>(&mut self, what: &'static str) -> Result<Vec<T>, EventError> {
+        let mut numbers = Vec::new();
+        for found in self.0.by_ref() {
+            numbers.push(found.parse().map_err(|_| EventError::Number { what, found: String::from(found) })?);
+        }
+        Ok(numbers)
+    }
+
+    fn rest(&mut self) -> String {
+        self.0.by_ref().collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_is_read_as_it_was_written() {
+        let group = || String::from("g");
+        for event in [
+            Event::Sending { producer: 1, record: 2, partition: 3 },
+            Event::Acknowledged { producer: 1, record: 2, partition: 3, offset: 4 },
+            Event::GivenUp { producer: 1, record: 2, why: String::from("it took too long") },
+            Event::Assigned { group: group(), consumer: 1, generation: 2, partitions: vec![0, 3] },
+            Event::Assigned { group: group(), consumer: 1, generation: 3, partitions: vec![] },
+            Event::Left { group: group(), consumer: 1 },
+            Event::Polled { group: group(), consumer: 1, partition: 2, offset: 3, record: 4 },
+            Event::Committed { group: group(), consumer: 1, partition: 2, offset: 3 },
+            Event::CommitRead { group: group(), asked_us: 1, partition: 2, offset: -1 },
+            Event::Stored { partition: 1, offset: 2, record: 3 },
+            Event::Fault { what: String::from("kill 2") },
+            Event::Healed { what: String::from("start 2") },
+        ] {
+            let line = event.to_string();
+            assert_eq!(line.parse::<Event>().ok(), Some(event), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_is_said() {
+        for (line, said) in [
+            ("", "it begins with \"\", which is no kind of event"),
+            ("ack 1 2 3", "the offset is missing"),
+            ("stored x 1 2", "the partition is \"x\", which is no number"),
+            ("assign g 1 1 0 y", "a partition is \"y\", which is no number"),
+        ] {
+            assert_eq!(line.parse::<Event>().expect_err(line).to_string(), said);
+        }
+    }
+}

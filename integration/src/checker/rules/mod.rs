@@ -1,0 +1,32 @@
+//! What must hold of every history. One function a rule, each of them a few lines over the same facts.
+
+mod commits;
+mod facts;
+mod owners;
+mod polls;
+mod records;
+#[cfg(test)]
+mod tests;
+
+use facts::Facts;
+
+use super::{History, Verdict};
+
+/// Holds every rule against a history that ends with what is stored, after all faults were healed.
+pub fn judge(history: &History) -> Verdict {
+    let facts = Facts::of(history);
+    Verdict {
+        findings: vec![
+            records::none_lost(&facts),
+            records::none_twice(&facts),
+            records::none_invented(&facts),
+            records::one_at_each_offset(&facts),
+            records::in_their_producers_order(&facts),
+            polls::forward(&facts),
+            polls::none_skipped(&facts),
+            polls::all_seen(&facts),
+            owners::one_a_partition(&facts),
+            commits::never_back(&facts),
+        ],
+    }
+}
