@@ -1,6 +1,8 @@
 //! Consumer groups: our coordinator beside Apache's, and under stock clients.
 
 mod answers;
+mod attacks;
+mod crowd;
 mod expiry;
 mod members;
 mod mixed;

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use client::connection::Connection;
+use client::connection::{Connection, ConnectionError};
 use client::wire::messages::describe_groups_response::DescribedGroup;
 use client::wire::messages::join_group_request::JoinGroupRequestProtocol;
 use client::wire::messages::sync_group_request::SyncGroupRequestAssignment;
@@ -135,6 +135,15 @@ pub(super) async fn join(
     instance: Option<&str>,
     member_id: &str,
 ) -> JoinGroupResponse {
+    try_join(connection, group, instance, member_id).await.expect("the broker answers")
+}
+
+pub(super) async fn try_join(
+    connection: &Connection,
+    group: &str,
+    instance: Option<&str>,
+    member_id: &str,
+) -> Result<JoinGroupResponse, ConnectionError> {
     let protocol =
         JoinGroupRequestProtocol { name: "range".into(), metadata: Bytes::from_static(SUBSCRIPTION) };
     let request = JoinGroupRequest {
@@ -147,7 +156,7 @@ pub(super) async fn join(
         protocols: vec![protocol],
         ..JoinGroupRequest::default()
     };
-    ask(connection, 9, &request).await
+    connection.send(&request, 9).await
 }
 
 pub(super) async fn sync(
@@ -156,6 +165,15 @@ pub(super) async fn sync(
     instance: Option<&str>,
     joined: &JoinGroupResponse,
 ) -> (i16, Bytes) {
+    try_sync(connection, group, instance, joined).await.expect("the broker answers")
+}
+
+pub(super) async fn try_sync(
+    connection: &Connection,
+    group: &str,
+    instance: Option<&str>,
+    joined: &JoinGroupResponse,
+) -> Result<(i16, Bytes), ConnectionError> {
     let assignment = SyncGroupRequestAssignment {
         member_id: joined.member_id.clone(),
         assignment: Bytes::from(format!("work of {group}")),
@@ -169,8 +187,8 @@ pub(super) async fn sync(
         protocol_name: Some("range".into()),
         assignments: vec![assignment],
     };
-    let response = ask(connection, 5, &request).await;
-    (response.error_code, response.assignment)
+    let response = connection.send(&request, 5).await?;
+    Ok((response.error_code, response.assignment))
 }
 
 async fn describe(connection: &Connection, group: &str) -> DescribedGroup {

@@ -25,19 +25,21 @@ pub(super) const PARTITIONS: usize = 4;
 
 impl Stage {
     pub(super) fn set() -> Stage {
-        let settings = [("offsets.topic.num.partitions", "1"), ("min.insync.replicas", "2")];
-        let cluster = Cluster::start(3, &settings);
+        Stage::set_with(&[])
+    }
+
+    pub(super) fn set_with(properties: &[(&str, &str)]) -> Stage {
+        let ours = [("offsets.topic.num.partitions", "1"), ("min.insync.replicas", "2")];
+        let cluster = Cluster::start(3, &[&ours, properties].concat());
         let observer = Observer::connect(&cluster.zookeeper.connect_string());
         create_topic(&cluster, &observer);
         Stage { cluster, observer }
     }
 
-    /// The broker that coordinates, of which the topic knows three replicas.
+    /// The broker that coordinates. The others follow it.
     pub(super) fn coordinator(&self) -> i32 {
-        let found = wait::until("the groups have a coordinator", PATIENCE, || coordinator(&self.cluster));
-        let states = self.observer.states("__consumer_offsets", 1).expect("the topic is there");
-        assert_eq!(states[0].isr.len(), 3, "{states:?}");
-        found
+        self.wait_until_in_sync();
+        wait::until("the groups have a coordinator", PATIENCE, || coordinator(&self.cluster))
     }
 
     /// Kills the coordinator, and waits until others lead all that it led.
@@ -59,17 +61,26 @@ impl Stage {
 
     fn kill(&mut self, victim: i32) {
         self.cluster.kill(victim);
+        self.wait_until_led_without(victim);
+    }
+
+    /// Until others lead all that the broker led.
+    pub(super) fn wait_until_led_without(&self, broker: i32) {
         wait::until("leadership moves", PATIENCE, || {
-            self.states()?.iter().all(|state| state.leader > 0 && state.leader != victim).then_some(())
+            self.states()?.iter().all(|state| state.leader > 0 && state.leader != broker).then_some(())
+        });
+    }
+
+    pub(super) fn wait_until_in_sync(&self) {
+        wait::until("all replicas are in sync", PATIENCE, || {
+            self.states()?.iter().all(|state| state.isr.len() == 3).then_some(())
         });
     }
 
     /// Starts a broker again, and waits until it has caught up.
     pub(super) fn revive(&mut self, id: i32) {
         self.cluster.start_broker(id);
-        wait::until("all are in sync", PATIENCE, || {
-            self.states()?.iter().all(|state| state.isr.len() == 3).then_some(())
-        });
+        self.wait_until_in_sync();
     }
 
     fn states(&self) -> Option<Vec<State>> {
