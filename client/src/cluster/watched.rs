@@ -137,12 +137,13 @@ enum Woken {
 }
 
 type Armed = BoxFuture<'static, (Subject, Woken)>;
-type Arming = BoxFuture<'static, (Subject, Option<Watch>)>;
 
 /// Runs as long as the cluster is in use.
 pub(super) async fn follow_subjects(shared: Arc<Shared>, pool: WatchPool) {
     let mut armed: FuturesUnordered<Armed> = FuturesUnordered::new();
-    let mut arming: FuturesUnordered<Arming> = FuturesUnordered::new();
+    // Tasks, which go on while nodes are read in bulk: each may have a place among the session's requests in
+    // flight, and the bulk needs one too.
+    let mut arming: JoinSet<(Subject, Option<Watch>)> = JoinSet::new();
     let mut unarmed: VecDeque<Subject> = VecDeque::new();
     let mut unwatchable: HashSet<Subject> = HashSet::new();
     let mut creating = Creating::default();
@@ -166,7 +167,7 @@ pub(super) async fn follow_subjects(shared: Arc<Shared>, pool: WatchPool) {
                     }
                 }
             }
-            Some((subject, watch)) = arming.next(), if !arming.is_empty() => {
+            Some(Ok((subject, watch))) = arming.join_next(), if !arming.is_empty() => {
                 if watch.is_none() {
                     unwatchable.insert(subject.clone());
                 }
@@ -189,7 +190,7 @@ pub(super) async fn follow_subjects(shared: Arc<Shared>, pool: WatchPool) {
         while arming.len() < ARMING
             && let Some(subject) = unarmed.pop_front()
         {
-            arming.push(arm(shared.clone(), pool.clone(), subject).boxed());
+            arming.spawn(arm(shared.clone(), pool.clone(), subject));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Finding leaders, by watching ZooKeeper and by asking brokers: the same answers through the loss of a
 //! leader, of ZooKeeper and of its session.
 
+mod crowd;
+
 use std::future::Future;
 use std::sync::Arc;
 
