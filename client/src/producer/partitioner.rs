@@ -178,14 +178,19 @@ fn less_loaded(loads: &[Option<u32>], chance: u32) -> Option<i32> {
 mod tests {
     use super::*;
 
-    /// Computed by `org.apache.kafka.common.utils.Utils.murmur2` of 3.9.1.
-    const HASHES: [(&str, i32); 6] = [
+    /// Printed by a program that calls `org.apache.kafka.common.utils.Utils.murmur2` of kafka-clients 3.9.1 on
+    /// the UTF-8 bytes of each.
+    const HASHES: [(&str, i32); 10] = [
+        ("", 275646681),
+        ("a", -1563381124),
+        ("ab", 316155434),
         ("21", -973932308),
         ("foobar", -790332482),
         ("a-little-bit-long-string", -985981536),
         ("a-little-bit-longer-string", -1486304829),
         ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
         ("abc", 479470107),
+        ("café 😀", -729563248),
     ];
 
     #[test]
@@ -193,7 +198,10 @@ mod tests {
         for (key, hash) in HASHES {
             assert_eq!(murmur2(key.as_bytes()), hash, "{key}");
         }
-        assert_eq!(key_partition(b"foobar", 10), (-790332482_i32 & i32::MAX) % 10);
+        // The same of the bytes 0 to 255, and `Utils.toPositive` of it by ten partitions.
+        let bytes: Vec<u8> = (0..=255).collect();
+        assert_eq!(murmur2(&bytes), -1948347274);
+        assert_eq!(key_partition(b"foobar", 10), 6);
     }
 
     fn choose(choices: &mut Choices, how: &Partitioning, chance: u32, loads: &[Option<u32>]) -> i32 {
