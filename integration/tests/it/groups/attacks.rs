@@ -16,7 +16,7 @@ use super::{ask_once, connect};
 
 #[test]
 fn groups_outlive_zookeepers_silence_and_deposed_coordinators() {
-    let stage = Stage::set_with(&[("offsets.commit.timeout.ms", "1000")]);
+    let mut stage = Stage::set_with(&[("offsets.commit.timeout.ms", "1000")]);
     let crowd = Crowd::start(&stage.cluster, &names("g", 20));
     crowd.wait_for_more("commits", 5, |saw| saw.commits);
 
@@ -25,6 +25,10 @@ fn groups_outlive_zookeepers_silence_and_deposed_coordinators() {
     crowd.wait_for_more("commits put off", 1, |saw| saw.put_off);
     crowd.wait_for_more("beats", 2, |saw| saw.beats);
     stage.cluster.zookeeper.resume();
+    crowd.wait_for_more("commits", 5, |saw| saw.commits);
+
+    // What was under way is in doubt.
+    stage.cluster.zookeeper.restart();
     crowd.wait_for_more("commits", 5, |saw| saw.commits);
 
     // As it wakes up it may find that sessions are over.
@@ -45,6 +49,30 @@ fn groups_outlive_zookeepers_silence_and_deposed_coordinators() {
     stage.wait_until_in_sync();
     crowd.wait_for_more("commits", 5, |saw| saw.commits);
 
+    for (group, saw) in crowd.finish() {
+        assert_eq!((saw.joins, saw.surprises), (1, Vec::new()), "{group}");
+    }
+}
+
+#[test]
+fn commits_to_the_log_outlive_coordinators() {
+    outlive_coordinators("kafka");
+}
+
+#[test]
+fn commits_to_both_outlive_coordinators() {
+    outlive_coordinators("both");
+}
+
+fn outlive_coordinators(storage: &str) {
+    let mut stage = Stage::set_with(&[("offsets.storage", storage)]);
+    let crowd = Crowd::start(&stage.cluster, &names("g", 20));
+    crowd.wait_for_more("commits", 5, |saw| saw.commits);
+    for _ in 0..2 {
+        let coordinator = stage.kill_coordinator();
+        crowd.wait_for_more("commits", 5, |saw| saw.commits);
+        stage.revive(coordinator);
+    }
     for (group, saw) in crowd.finish() {
         assert_eq!((saw.joins, saw.surprises), (1, Vec::new()), "{group}");
     }
