@@ -52,8 +52,8 @@ pub struct Said {
 }
 
 impl Member {
-    /// Joins and reads from the topic's beginning; `options` are further arguments of Apache's tools. `name`
-    /// tells it from others of the group.
+    /// Joins and reads from the topic's beginning; `options` are further arguments of Apache's tools, or further
+    /// settings (`key=text`) of the others. `name` tells it from others of the group.
     pub fn start(library: Library, meeting: Meeting<'_>, name: &str, options: &[&str]) -> Member {
         let Meeting { bootstrap, group, topic, folder } = meeting;
         let mut command = match library {
@@ -192,7 +192,8 @@ def told(name):
     def tell(_, partitions):
         say(name, partitions=[{'partition': p.partition} for p in partitions])
     return tell
-consumer = Consumer({'bootstrap.servers': sys.argv[1], 'group.id': sys.argv[2], 'auto.offset.reset': 'earliest'})
+more = dict(option.split('=', 1) for option in sys.argv[4:])
+consumer = Consumer({'bootstrap.servers': sys.argv[1], 'group.id': sys.argv[2], 'auto.offset.reset': 'earliest', **more})
 consumer.subscribe([sys.argv[3]], on_assign=told('partitions_assigned'), on_revoke=told('partitions_revoked'),
                    on_lost=told('partitions_revoked'))
 leaving = []
@@ -216,7 +217,9 @@ class Listener(ConsumerRebalanceListener):
         tell('partitions_revoked', revoked)
     def on_partitions_assigned(self, assigned):
         tell('partitions_assigned', assigned)
-consumer = KafkaConsumer(bootstrap_servers=sys.argv[1].split(','), group_id=sys.argv[2], auto_offset_reset='earliest')
+more = dict(option.split('=', 1) for option in sys.argv[4:])
+consumer = KafkaConsumer(bootstrap_servers=sys.argv[1].split(','), group_id=sys.argv[2], auto_offset_reset='earliest',
+                         **more)
 consumer.subscribe([sys.argv[3]], listener=Listener())
 leaving = []
 signal.signal(signal.SIGTERM, lambda *_: leaving.append(True))

@@ -6,7 +6,7 @@ use integration::commits::Commits;
 use integration::load::Load;
 use integration::member::Library;
 
-use super::party::{Party, Seen};
+use super::party::{Kind, Party, Seen};
 use super::view::{Stage, TOPIC};
 
 const LIBRARIES: [Library; 4] = [Library::Java, Library::Console, Library::Confluent, Library::KafkaPython];
@@ -16,7 +16,7 @@ const PER_SECOND: u32 = 200;
 #[test]
 fn stock_clients_do_not_notice_that_their_coordinator_dies() {
     let mut stage = Stage::set();
-    let parties = LIBRARIES.map(|library| Party::start(library, &stage));
+    let parties = LIBRARIES.map(|library| Party::start(library, Kind::Dynamic, &stage));
     let load = Load::start(&stage.cluster.bootstrap(), TOPIC, PER_SECOND);
     let groups = parties.each_ref().map(Party::group);
     let commits = Commits::watch(&stage.cluster.zookeeper.connect_string(), &groups, TOPIC);
@@ -51,7 +51,7 @@ fn stock_clients_do_not_notice_that_their_coordinator_dies() {
 #[test]
 fn members_of_stock_clients_come_and_go_while_brokers_die() {
     let mut stage = Stage::set();
-    let mut parties = LIBRARIES.map(|library| Party::start(library, &stage));
+    let mut parties = LIBRARIES.map(|library| Party::start(library, Kind::Dynamic, &stage));
     let load = Load::start(&stage.cluster.bootstrap(), TOPIC, PER_SECOND);
     let groups = parties.each_ref().map(Party::group);
     let commits = Commits::watch(&stage.cluster.zookeeper.connect_string(), &groups, TOPIC);
@@ -76,6 +76,46 @@ fn members_of_stock_clients_come_and_go_while_brokers_die() {
         party.wait_until_shared(&stage);
     }
     stage.revive(leader);
+
+    let outcome = load.finish();
+    assert_eq!(outcome.failed, 0, "the producer gave up on some records");
+    for party in &parties {
+        party.wait_until_read(&outcome);
+        commits.wait_until_at(&party.group(), outcome.acknowledged.len());
+        party.assert_one_owner();
+    }
+    commits.assert_forward_only();
+}
+
+/// A static member is killed with the coordinator, and comes back: nobody else hears of either, and it goes on
+/// with what it had.
+#[test]
+fn static_members_of_stock_clients_restart_while_their_coordinator_dies() {
+    let mut stage = Stage::set();
+    let mut parties = [Library::Java, Library::Confluent, Library::KafkaPython]
+        .map(|library| Party::start(library, Kind::Static, &stage));
+    let load = Load::start(&stage.cluster.bootstrap(), TOPIC, PER_SECOND);
+    let groups = parties.each_ref().map(Party::group);
+    let commits = Commits::watch(&stage.cluster.zookeeper.connect_string(), &groups, TOPIC);
+    for party in &parties {
+        party.wait_until_shared(&stage);
+    }
+    let before: Vec<Seen> = parties.iter().map(|party| party.seen(&stage)).collect();
+
+    let coordinator = stage.kill_coordinator();
+    for party in &mut parties {
+        party.restart_first(&stage);
+    }
+    for party in &parties {
+        party.wait_until_shared(&stage);
+    }
+    load.wait_for_more(200, PATIENCE);
+    for (party, before) in parties.iter().zip(&before) {
+        let now = party.seen(&stage);
+        assert_eq!((now.generation, &now.owners), (before.generation, &before.owners), "{}", party.group());
+        assert_eq!(now.told[1], before.told[1], "{}", party.group());
+    }
+    stage.revive(coordinator);
 
     let outcome = load.finish();
     assert_eq!(outcome.failed, 0, "the producer gave up on some records");

@@ -12,26 +12,35 @@ use super::view::{PARTITIONS, Stage, TOPIC};
 
 pub(super) struct Party {
     library: Library,
+    kind: Kind,
     members: Vec<Member>,
     left: Vec<Said>,
     /// Members that there ever were.
     count: usize,
 }
 
+/// Of all members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Dynamic,
+    /// With instance ids `i1`, `i2` and so on.
+    Static,
+}
+
 /// What must outlive a coordinator.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    generation: i32,
+    pub(super) generation: i32,
     members: BTreeSet<String>,
-    owners: Vec<BTreeSet<i32>>,
+    pub(super) owners: Vec<BTreeSet<i32>>,
     /// Callbacks of each member.
-    told: Vec<Vec<Told>>,
+    pub(super) told: Vec<Vec<Told>>,
 }
 
 impl Party {
     /// Two members.
-    pub(super) fn start(library: Library, stage: &Stage) -> Party {
-        let mut party = Party { library, members: Vec::new(), left: Vec::new(), count: 0 };
+    pub(super) fn start(library: Library, kind: Kind, stage: &Stage) -> Party {
+        let mut party = Party { library, kind, members: Vec::new(), left: Vec::new(), count: 0 };
         party.add_member(stage);
         party.add_member(stage);
         party
@@ -42,11 +51,35 @@ impl Party {
     }
 
     pub(super) fn add_member(&mut self, stage: &Stage) {
+        self.count += 1;
+        let member = self.new_member(stage, self.count);
+        self.members.push(member);
+    }
+
+    /// The first member is killed, and back at once.
+    pub(super) fn restart_first(&mut self, stage: &Stage) {
+        self.left.push(self.members.remove(0).kill());
+        let member = self.new_member(stage, 1);
+        self.members.insert(0, member);
+    }
+
+    fn new_member(&self, stage: &Stage, number: usize) -> Member {
         let (bootstrap, group) = (stage.cluster.bootstrap(), self.group());
         let meeting =
             Meeting { bootstrap: &bootstrap, group: &group, topic: TOPIC, folder: stage.cluster.folder() };
-        self.count += 1;
-        self.members.push(Member::start(self.library, meeting, &self.count.to_string(), &[]));
+        let instance = match self.library {
+            Library::Java => vec!["--group-instance-id".to_owned(), format!("i{number}")],
+            Library::Console => {
+                vec!["--consumer-property".to_owned(), format!("group.instance.id=i{number}")]
+            }
+            Library::Confluent => vec![format!("group.instance.id=i{number}")],
+            Library::KafkaPython => vec![format!("group_instance_id=i{number}")],
+        };
+        let options = if self.kind == Kind::Static { instance } else { Vec::new() };
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        // One that is started again tells its own story.
+        let name = format!("{number}-{}", self.left.len());
+        Member::start(self.library, meeting, &name, &options)
     }
 
     /// The oldest member says goodbye.
@@ -79,7 +112,7 @@ impl Party {
         });
     }
 
-    fn owners(&self) -> Vec<BTreeSet<i32>> {
+    pub(super) fn owners(&self) -> Vec<BTreeSet<i32>> {
         self.members.iter().map(Member::partitions).collect()
     }
 
