@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::apache::Release;
 use crate::cluster::{PATIENCE, SESSION_TIMEOUT_MS};
+use crate::foreign::kcat;
 use crate::ports::free_port;
 use crate::process::Process;
 use crate::wait;
@@ -71,7 +72,7 @@ impl ApacheBroker {
             if let Some(status) = self.process.exited() {
                 panic!("Apache broker {id} ended with {status}:\n{}", self.process.output());
             }
-            let listing = Command::new("kcat").args(["-b", &address, "-L", "-m", "2"]).output().ok()?;
+            let listing = kcat().args(["-b", &address, "-L", "-m", "2"]).output().ok()?;
             String::from_utf8_lossy(&listing.stdout).contains(&format!("broker {id} at ")).then_some(())
         });
     }

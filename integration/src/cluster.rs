@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::apache::target_folder;
+use crate::foreign::kcat;
 use crate::ports::free_port;
 use crate::process::Process;
 use crate::zookeeper::ZooKeeper;
@@ -141,7 +142,7 @@ impl Cluster {
                 {
                     panic!("broker {id} ended with {status}:\n{}", self.log(*id));
                 }
-                let listing = Command::new("kcat").args(["-b", &address, "-L", "-m", "2"]).output().ok()?;
+                let listing = kcat().args(["-b", &address, "-L", "-m", "2"]).output().ok()?;
                 let text = String::from_utf8_lossy(&listing.stdout).into_owned();
                 running.iter().all(|other| text.contains(&format!("broker {other} at "))).then_some(())
             });

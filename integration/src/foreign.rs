@@ -17,19 +17,24 @@ use crate::verifiable::verifiable_producer;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// librdkafka by its command line client.
-pub fn produce_with_kcat(bootstrap: &str, topic: &str, values: &[String], options: &[&str]) {
+/// librdkafka's command line client, as the system has it: cargo tells tests to look for libraries in its build
+/// folders first, where one of the `rdkafka` crate lies that does not know zstd.
+pub fn kcat() -> Command {
     let mut command = Command::new("kcat");
+    command.env_remove("LD_LIBRARY_PATH");
+    command
+}
+
+pub fn produce_with_kcat(bootstrap: &str, topic: &str, values: &[String], options: &[&str]) {
+    let mut command = kcat();
     command.args(["-P", "-b", bootstrap, "-t", topic, "-X", "acks=all"]).args(options);
     succeed(&mut command, (values.join("\n") + "\n").as_bytes(), LIMIT);
 }
 
 pub fn consume_with_kcat(bootstrap: &str, topic: &str) -> Vec<String> {
-    lines(&succeed(
-        Command::new("kcat").args(["-C", "-b", bootstrap, "-t", topic, "-o", "beginning", "-e", "-q"]),
-        &[],
-        LIMIT,
-    ))
+    let mut command = kcat();
+    command.args(["-C", "-b", bootstrap, "-t", topic, "-o", "beginning", "-e", "-q"]);
+    lines(&succeed(&mut command, &[], LIMIT))
 }
 
 /// Apache's consumer of 3.9, by manual assignment.

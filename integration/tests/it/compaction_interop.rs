@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +20,7 @@ use client::record::{
 };
 use integration::apache::Release;
 use integration::apache_cluster::ApacheBroker;
+use integration::foreign::kcat;
 use integration::ports::free_port;
 use integration::process::succeed;
 use integration::wait;
@@ -377,15 +377,7 @@ fn apache_and_we_compact_a_log_alike_and_go_on_for_each_other() {
     for topic in [PLAIN, PACKED] {
         let broker = broker.address();
         succeed(
-            Command::new("kcat").args([
-                "-L",
-                "-b",
-                &broker,
-                "-t",
-                topic,
-                "-X",
-                "allow.auto.create.topics=true",
-            ]),
+            kcat().args(["-L", "-b", &broker, "-t", topic, "-X", "allow.auto.create.topics=true"]),
             &[],
             LIMIT,
         );

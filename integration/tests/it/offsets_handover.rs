@@ -12,7 +12,7 @@ use client::wire::messages::{
 };
 use integration::apache_cluster::ApacheCluster;
 use integration::cluster::{PATIENCE, SESSION_TIMEOUT_MS, ottla};
-use integration::foreign::produce_with_kcat;
+use integration::foreign::{kcat, produce_with_kcat};
 use integration::process::{Process, succeed};
 
 const GROUPS: usize = 6;
@@ -77,7 +77,7 @@ fn groups_of_apaches_brokers_go_on_where_they_were_and_back() {
 /// offset it would begin with the first record of all.
 fn reads_only_what_is_new(bootstrap: &str, value: &str) {
     produce_with_kcat(bootstrap, "t", &[value.to_owned()], &[]);
-    let mut member = Command::new("kcat");
+    let mut member = kcat();
     member.args(["-b", bootstrap, "-X", "auto.offset.reset=earliest", "-q", "-c", "1", "-G", "members", "t"]);
     assert_eq!(succeed(&mut member, &[], PATIENCE), format!("{value}\n"));
 }

@@ -5,7 +5,6 @@ mod examples;
 mod fake;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,7 +20,7 @@ use futures::future::join_all;
 use futures::{SinkExt, StreamExt, stream};
 use integration::bench::watches;
 use integration::cluster::{Cluster, PATIENCE};
-use integration::foreign::{Found, read_topic};
+use integration::foreign::{Found, kcat, read_topic};
 use integration::observer::Observer;
 use integration::process::succeed;
 use integration::wait;
@@ -180,7 +179,7 @@ fn every_codec_is_read_by_librdkafka() {
         assert!(outcomes.iter().all(Result::is_ok), "{codec}: {:?}", outcomes.iter().find(|o| o.is_err()));
         bench.wait(producer.close());
     }
-    let mut kcat = Command::new("kcat");
+    let mut kcat = kcat();
     kcat.args(["-C", "-b", &bench.cluster.bootstrap(), "-t", TOPIC, "-o", "beginning", "-e", "-q"]);
     let read = succeed(kcat.args(["-f", "%k|%s|%h\n"]), &[], PATIENCE);
     assert_eq!(read.lines().collect::<Vec<_>>(), expected);
