@@ -39,14 +39,14 @@
 //! // Every topic whose name begins so, those made later too.
 //! consumer.subscribe_where(|topic| topic.starts_with("audit."))?;
 //! loop {
-//!     let records = consumer.records();
-//!     futures::pin_mut!(records);
-//!     while let Some(record) = records.try_next().await? {
-//!         if record.key.is_none() {
-//!             break;
+//!     {
+//!         let mut records = std::pin::pin!(consumer.records());
+//!         while let Some(record) = records.try_next().await? {
+//!             if record.key.is_none() {
+//!                 break;
+//!             }
 //!         }
 //!     }
-//!     drop(records);
 //!     consumer.commit().await?;
 //! }
 //! # }
