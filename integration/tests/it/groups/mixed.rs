@@ -37,6 +37,17 @@ fn range_groups_of_our_members_and_apaches_survive_either() {
 }
 
 #[test]
+fn range_groups_of_every_client_survive_any() {
+    let stage = Stage::set();
+    let mut group = Mixed::default();
+    group.add_theirs(&stage, Library::Java, &VERIFIABLE_SESSION);
+    group.add_theirs(&stage, Library::Confluent, &[]);
+    group.add_theirs(&stage, Library::KafkaPython, &[]);
+    group.add_ours(&stage, Assignor::Range);
+    survive_either(stage, group);
+}
+
+#[test]
 fn cooperative_groups_of_our_members_and_apaches_survive_either() {
     let stage = Stage::set();
     let options = [VERIFIABLE_SESSION, COOPERATIVE].concat();
