@@ -6,17 +6,22 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use client::connection::{Connection, ConnectionError};
+use client::wire::messages::create_topics_request::CreatableTopic;
 use client::wire::messages::describe_groups_response::DescribedGroup;
 use client::wire::messages::join_group_request::JoinGroupRequestProtocol;
+use client::wire::messages::leave_group_request::MemberIdentity;
+use client::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use client::wire::messages::sync_group_request::SyncGroupRequestAssignment;
 use client::wire::messages::{
-    DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
+    CreateTopicsRequest, DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest,
+    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, OffsetCommitRequest,
     SyncGroupRequest,
 };
+use integration::apache::Release;
 use integration::apache_cluster::{ApacheBroker, ApacheCluster};
 use integration::cluster::{Cluster, PATIENCE, ottla};
 use integration::ports::free_port;
-use integration::process::Process;
+use integration::process::{Process, succeed};
 use integration::wait;
 
 use super::{ask, connect};
@@ -69,6 +74,87 @@ async fn apaches_broker_goes_on_with_our_groups() {
     drop((apache, ours));
 }
 
+/// A group's whole life, as Apache's tool reads it in the log of its own broker and of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn apaches_tool_reads_our_records_as_its_own() {
+    let settings = [SETTINGS, &[("offsets.topic.num.partitions", "1"), ("offsets.storage", "both")]].concat();
+    let apache = {
+        // Apache knows nothing of where offsets may be.
+        let settings = settings[..settings.len() - 1].to_vec();
+        blocking(move || ApacheCluster::start(1, &settings)).await
+    };
+    let ours = blocking(move || Cluster::start(1, &settings)).await;
+    let mut read = Vec::new();
+    for (address, data) in [(apache.address(1), apache.data(1)), (ours.address(1), ours.data(1))] {
+        live(&address).await;
+        read.push(blocking(move || dump(&data.join("__consumer_offsets-0/00000000000000000000.log"))).await);
+    }
+    assert!(read[0].len() >= 8, "{:#?}", read[0]);
+    assert_eq!(read[0], read[1]);
+    drop((apache, ours));
+}
+
+async fn live(address: &str) {
+    let connection = connect(address).await;
+    create_topic(&connection).await;
+    for (group, instance) in GROUPS {
+        until_coordinated(&connection, group).await;
+        let joined = join_twice(&connection, group, instance).await;
+        sync(&connection, group, instance, &joined).await;
+        commit(&connection, group, instance, &joined).await;
+        let member = MemberIdentity {
+            member_id: joined.member_id.clone(),
+            group_instance_id: instance.map(Into::into),
+            ..MemberIdentity::default()
+        };
+        let leave = LeaveGroupRequest { group_id: group.into(), members: vec![member], ..Default::default() };
+        assert_eq!(ask(&connection, 5, &leave).await.error_code, 0);
+        let delete = DeleteGroupsRequest { groups_names: vec![group.into()] };
+        assert_eq!(ask(&connection, 2, &delete).await.results[0].error_code, 0);
+    }
+}
+
+async fn commit(connection: &Connection, group: &str, instance: Option<&str>, joined: &JoinGroupResponse) {
+    let partition = OffsetCommitRequestPartition {
+        partition_index: 0,
+        committed_offset: 7,
+        committed_leader_epoch: 3,
+        committed_metadata: Some("seven".into()),
+        ..OffsetCommitRequestPartition::default()
+    };
+    let request = OffsetCommitRequest {
+        group_id: group.into(),
+        generation_id_or_member_epoch: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        group_instance_id: instance.map(Into::into),
+        topics: vec![OffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition] }],
+        ..OffsetCommitRequest::default()
+    };
+    let response = ask(connection, 8, &request).await;
+    assert_eq!(response.topics[0].partitions[0].error_code, 0);
+}
+
+async fn create_topic(connection: &Connection) {
+    let topic = CreatableTopic {
+        name: "t".into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..CreatableTopic::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
+    assert_eq!(ask(connection, 7, &request).await.topics[0].error_code, 0);
+}
+
+/// The records of a log, without ids and times that are random.
+fn dump(log: &Path) -> Vec<String> {
+    let mut command = Release::V3_9.java("kafka.tools.DumpLogSegments");
+    command.args(["--offsets-decoder", "--files"]).arg(log);
+    let said = succeed(&mut command, &[], PATIENCE);
+    let random = regex::Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]{13}").expect("it is one");
+    let records = said.lines().filter(|line| line.contains(" key: "));
+    records.map(|line| random.replace_all(line, "?").into_owned()).collect()
+}
+
 /// Our broker on Apache's log directory.
 fn start_ours(zookeeper: &str, data: &Path) -> (Process, String) {
     let address = format!("127.0.0.1:{}", free_port());
@@ -98,11 +184,7 @@ async fn make_groups(address: &str) -> Vec<Left> {
     let mut left = Vec::new();
     for (group, instance) in GROUPS {
         until_coordinated(&connection, group).await;
-        let joined = join(&connection, group, instance, "").await;
-        let joined = match joined.error_code {
-            79 => join(&connection, group, instance, &joined.member_id).await,
-            _ => joined,
-        };
+        let joined = join_twice(&connection, group, instance).await;
         assert_eq!((joined.error_code, joined.generation_id), (0, 1), "{group}");
         let synced = sync(&connection, group, instance, &joined).await;
         assert_eq!(synced, (0, Bytes::from(format!("work of {group}"))));
@@ -126,6 +208,15 @@ async fn go_on(address: &str, left: &[Left]) {
         assert_eq!(describe(&connection, group).await, left.described);
         let synced = sync(&connection, group, instance, &left.joined).await;
         assert_eq!(synced, (0, Bytes::from(format!("work of {group}"))));
+    }
+}
+
+/// As a dynamic member has to.
+async fn join_twice(connection: &Connection, group: &str, instance: Option<&str>) -> JoinGroupResponse {
+    let joined = join(connection, group, instance, "").await;
+    match joined.error_code {
+        79 => join(connection, group, instance, &joined.member_id).await,
+        _ => joined,
     }
 }
 
