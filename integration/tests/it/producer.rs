@@ -3,13 +3,14 @@
 
 mod examples;
 mod fake;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use client::admin::{Admin, AdminOptions, Bootstrap, NewTopic, Placement};
+use client::admin::{Admin, AdminError, AdminOptions, Bootstrap, NewTopic, Placement};
 use client::ids::Offset;
 use client::producer::{
     Delivery, Idempotence, ProduceError, Producer, ProducerBuilder, ProducerRecord, RecordMetadata, blocking,
@@ -255,18 +256,26 @@ struct Bench {
 impl Bench {
     fn start(partitions: i32, configs: &[(&str, &str)]) -> Bench {
         let cluster = Cluster::start(3, &[("min.insync.replicas", "2")]);
-        let runtime = Runtime::new().expect("a runtime can be made");
+        let bench = Bench { cluster, runtime: Runtime::new().expect("a runtime can be made") };
+        bench.create(TOPIC, partitions, configs);
+        bench
+    }
+
+    fn create(&self, topic: &str, partitions: i32, configs: &[(&str, &str)]) {
         let create = async {
-            let bootstrap = Bootstrap::resolve(&cluster.bootstrap()).await.expect("addresses are addresses");
+            let bootstrap =
+                Bootstrap::resolve(&self.cluster.bootstrap()).await.expect("addresses are addresses");
             let new = NewTopic {
-                name: TOPIC.into(),
+                name: topic.into(),
                 placement: Placement::Counts { partitions: Some(partitions), replication_factor: Some(3) },
                 configs: configs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             };
-            Admin::new(bootstrap, AdminOptions::default()).create_topic(&new).await
+            let admin = Admin::new(bootstrap, AdminOptions::default());
+            admin.create_topic(&new).await?;
+            admin.wait_until_served(topic, partitions as usize).await;
+            Ok::<(), AdminError>(())
         };
-        runtime.block_on(create).expect("the topic can be created");
-        Bench { cluster, runtime }
+        self.runtime.block_on(create).expect("the topic can be created");
     }
 
     fn connect(&self, builder: ProducerBuilder) -> Producer {
