@@ -6,6 +6,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use client::connection::{Connection, ConnectionOptions};
+use client::consumer::ConsumerRecord;
+use client::consumer::group::{AutoOffsetReset, GroupConsumer};
+use client::ids::TopicPartition;
 use client::wire::messages::FetchRequest;
 use client::wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use client::wire::messages::fetch_response::PartitionData;
@@ -209,6 +212,54 @@ fn consumers_read_from_their_rack_and_from_the_leader_when_it_is_gone() {
     assert_eq!(received, sent);
     produce_with_rdkafka(&bootstrap, TOPIC, &sent[..50]);
     assert_eq!(consumer.read(50, PATIENCE), sent[..50]);
+}
+
+#[test]
+fn our_consumer_reads_from_its_rack_and_from_the_leader_when_it_is_gone() {
+    let mut cluster = Cluster::start(3, RACKS);
+    let bootstrap = cluster.bootstrap();
+    create_topic(&bootstrap);
+    let sent = values(2_000);
+    produce_with_rdkafka(&bootstrap, TOPIC, &sent);
+    wait_for_watermark(&cluster.address(2), 2_000);
+
+    block_on(async {
+        let builder = GroupConsumer::builder().zookeeper(cluster.zookeeper.connect_string());
+        let builder = builder.auto_offset_reset(AutoOffsetReset::Earliest).with(|options| {
+            options.client_rack = "rack-2".into();
+            // Small fetches, so that there are many.
+            options.max_partition_fetch_bytes = 4_000;
+            options.max_poll_records = 20;
+        });
+        let mut consumer = builder.connect().await.expect("the cluster is found");
+        consumer.assign([TopicPartition::new(TOPIC, 0)]).expect("nothing is subscribed to");
+        let mut received = poll_for(&mut consumer, 100, PATIENCE).await;
+        // It goes on while the leader is held.
+        cluster.signal(1, Signal::STOP);
+        received.extend(poll_for(&mut consumer, 1_500, Duration::from_secs(3)).await);
+        cluster.signal(1, Signal::CONT);
+        // The replica dies, and the leader serves.
+        cluster.kill(2);
+        received.extend(poll_for(&mut consumer, sent.len() - received.len(), PATIENCE).await);
+        assert_eq!(received, sent);
+        produce_with_rdkafka(&bootstrap, TOPIC, &sent[..50]);
+        assert_eq!(poll_for(&mut consumer, 50, PATIENCE).await, sent[..50]);
+    });
+}
+
+/// At least `count` values.
+async fn poll_for(consumer: &mut GroupConsumer, count: usize, limit: Duration) -> Vec<String> {
+    let mut values = Vec::new();
+    let started = std::time::Instant::now();
+    while values.len() < count {
+        assert!(started.elapsed() < limit, "{} of {count} records came", values.len());
+        let polled =
+            consumer.poll(Duration::from_millis(100)).await.expect("nothing is wrong with the partition");
+        let value =
+            |record: &ConsumerRecord| record.value.as_ref().map(|v| String::from_utf8_lossy(v).into_owned());
+        values.extend(polled.iter().filter_map(value));
+    }
+    values
 }
 
 fn wait_for_watermark(address: &str, offset: i64) {

@@ -1,5 +1,6 @@
 //! Our group consumer: with Apache's brokers, with ours, and beside other clients in one group.
 
+mod coming_and_going;
 mod ours;
 pub(crate) mod reader;
 
@@ -104,10 +105,16 @@ fn positions_commits_and_offsets_are_the_users() {
     let cluster = apache();
     let bootstrap = cluster.bootstrap();
     create(&bootstrap, "t", 1, 1);
-    foreign::produce_with_rdkafka(&bootstrap, "t", &values(0..10));
+    positions_are_the_users(&bootstrap, || {});
+}
+
+/// A consumer with partitions of its own choice in the group `h`, and then one that subscribes; `meanwhile`
+/// happens after its commits.
+fn positions_are_the_users(bootstrap: &str, meanwhile: impl FnOnce()) {
+    foreign::produce_with_rdkafka(bootstrap, "t", &values(0..10));
     let partition = TopicPartition::new("t", 0);
     runtime().block_on(async {
-        let mut consumer = member(&bootstrap, "h").commit_by_hand().connect().await.expect("it is there");
+        let mut consumer = member(bootstrap, "h").commit_by_hand().connect().await.expect("it is there");
         consumer.assign([partition.clone()]).expect("nothing is subscribed to");
         let mut read = 0;
         while read < 10 {
@@ -123,6 +130,7 @@ fn positions_commits_and_offsets_are_the_users() {
             metadata: "seven".to_owned(),
         };
         consumer.commit_offsets([(partition.clone(), at.clone())].into()).await.expect("a commit");
+        tokio::task::block_in_place(meanwhile);
         let committed = consumer.committed([partition.clone()]).await.expect("an answer");
         assert_eq!(committed, [(partition.clone(), at)].into());
 
@@ -133,7 +141,7 @@ fn positions_commits_and_offsets_are_the_users() {
         consumer.pause([&partition]).expect("assigned");
         consumer.seek_to_end([&partition]).expect("assigned");
         assert_eq!(consumer.poll(Duration::from_millis(500)).await.expect("none"), []);
-        foreign::produce_with_kcat(&bootstrap, "t", &values(10..11), &[]);
+        foreign::produce_with_kcat(bootstrap, "t", &values(10..11), &[]);
         assert_eq!(consumer.poll(Duration::from_millis(500)).await.expect("none"), []);
         consumer.resume([&partition]).expect("assigned");
         assert_eq!(consumer.poll(WAIT).await.expect("records").first().map(|r| r.offset), Some(Offset(10)));
@@ -152,7 +160,7 @@ fn positions_commits_and_offsets_are_the_users() {
         consumer.close().await.expect("nothing to commit");
 
         // Another consumer of the group begins where the commit says.
-        let mut consumer = member(&bootstrap, "h").commit_by_hand().connect().await.expect("it is there");
+        let mut consumer = member(bootstrap, "h").commit_by_hand().connect().await.expect("it is there");
         consumer.subscribe_where(|topic| topic == "t").expect("a group");
         let first = consumer.poll(WAIT).await.expect("records");
         assert_eq!(first.first().map(|r| r.offset), Some(Offset(7)));

@@ -16,10 +16,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::reader::{Reader, runtime};
 use super::{create, member, set};
 
-const PARTITIONS: i32 = 6;
+pub(super) const PARTITIONS: i32 = 6;
 const COORDINATORS: i32 = 5;
 
-fn cluster() -> Cluster {
+pub(super) fn cluster() -> Cluster {
     Cluster::start(
         3,
         &[
@@ -156,7 +156,7 @@ fn owned(consumer: &BaseConsumer) -> BTreeSet<i32> {
     assignment.elements().iter().map(|element| element.partition()).collect()
 }
 
-fn coordinator(observer: &Observer, group: &str) -> i32 {
+pub(super) fn coordinator(observer: &Observer, group: &str) -> i32 {
     let partition = hash_code(group).checked_abs().unwrap_or(0) % COORDINATORS;
     let states = observer.states("__consumer_offsets", COORDINATORS as usize).expect("it was made");
     states[partition as usize].leader
