@@ -1,6 +1,8 @@
 //! `ottla consumer-groups` prints what Kafka's `kafka-consumer-groups` printed, and Kafka's own tools print on our
 //! brokers what they printed on Apache's: the recordings of Kafka's tools, replayed from top to bottom.
 
+use std::process::Command;
+
 use integration::apache::Release;
 use integration::apache_cluster::ApacheCluster;
 use integration::cluster::{Cluster, PATIENCE};
@@ -14,10 +16,14 @@ use crate::replay::{Brokers, Replay, ours};
 
 const RECORDING: &str = include_str!("../fixtures/kafka-consumer-groups.txt");
 const RECORDING_OF_2_8: &str = include_str!("../fixtures/kafka-consumer-groups-2.8.2.txt");
+const RECORDING_OF_1_1: &str = include_str!("../fixtures/kafka-consumer-groups-1.1.1.txt");
 
 /// How the recording's cluster was set up, beyond defaults.
 const SETTINGS: &[(&str, &str)] =
     &[("group.initial.rebalance.delay.ms", "0"), ("offsets.topic.num.partitions", "3")];
+
+const ON_ONE_BROKER: &[(&str, &str)] =
+    &[("offsets.topic.num.partitions", "3"), ("offsets.topic.replication.factor", "1")];
 
 const LEFT_OUT_OF_OURS: &[(&str, &str)] = &[
     ("zookeeper-option (3.9.1)", "here --zookeeper is an option: with it the tool is that of Kafka 1.1"),
@@ -52,6 +58,18 @@ fn apaches_tool_over_brokers_on_ours() {
 fn apaches_tool_of_2_8_over_brokers_on_ours() {
     let mut cluster = Cluster::start(3, SETTINGS);
     replay(&mut cluster, RECORDING_OF_2_8, Some((Release::V2_8, "kafka.admin.ConsumerGroupCommand")));
+}
+
+#[test]
+fn over_zookeeper_on_ours() {
+    let mut cluster = Cluster::start(1, ON_ONE_BROKER);
+    replay(&mut cluster, RECORDING_OF_1_1, None);
+}
+
+#[test]
+fn over_zookeeper_on_apaches() {
+    let mut cluster = ApacheCluster::start(1, ON_ONE_BROKER);
+    replay(&mut cluster, RECORDING_OF_1_1, None);
 }
 
 fn replay(brokers: &mut dyn Brokers, recording: &str, stock: Option<(Release, &str)>) {
@@ -90,7 +108,7 @@ fn is_unordered(case: &Case) -> bool {
 
 /// The members of groups: ours for our tool, Apache's for Apache's.
 #[derive(Default)]
-struct Members(Vec<(&'static str, Process)>);
+struct Members(Vec<(String, Process)>);
 
 impl Members {
     fn happen(&mut self, replay: &Replay<'_>, event: &str) {
@@ -116,21 +134,35 @@ impl Members {
                 command.args(["--group", "manual", "--topic", "u", "--to-latest", "--execute"]);
                 succeed(&mut command, &[], PATIENCE);
             }
-            killed => {
-                let (_, group) = killed.split_once(" of ").unwrap_or_else(|| panic!("unknown: {killed}"));
-                let group = group.split(' ').next().unwrap_or_default();
-                assert!(killed.contains(" killed (") && self.of(group).count() > 0, "unknown: {killed}");
-                // SIGKILL: the group hears nothing of it.
-                self.0.retain(|(of, _)| *of != group);
+            other => match classic_member(other) {
+                Some((id, group, topics)) => self.join_classic(replay, group, topics, id),
+                None => self.end(other),
+            },
+        }
+    }
+
+    /// `the member of solo is killed (...)`, `the consumer of group c is ended`
+    fn end(&mut self, event: &str) {
+        let end =
+            Regex::new(r"(?:members|member|consumer) of (?:group )?([a-z]+) (?:is|are) (killed \(|ended$)");
+        let end = end.expect("a right pattern").captures(event);
+        let end = end.unwrap_or_else(|| panic!("an unknown event: {event}"));
+        let (ended, rest) = std::mem::take(&mut self.0).into_iter().partition(|(group, _)| *group == end[1]);
+        self.0 = rest;
+        for (_, member) in ended {
+            match &end[2] {
+                "ended" => drop(member.terminate(PATIENCE)),
+                // The group hears nothing of it.
+                _ => member.kill(),
             }
         }
     }
 
     fn of(&self, group: &str) -> impl Iterator<Item = &Process> {
-        self.0.iter().filter(move |(of, _)| *of == group).map(|(_, member)| member)
+        self.0.iter().filter(move |(of, _)| of == group).map(|(_, member)| member)
     }
 
-    fn join(&mut self, replay: &Replay<'_>, group: &'static str, topics: &str, properties: &[&str]) {
+    fn join(&mut self, replay: &Replay<'_>, group: &str, topics: &str, properties: &[&str]) {
         let mut command = match replay.stock {
             Some(_) => Release::V3_9.java("org.apache.kafka.tools.consumer.ConsoleConsumer"),
             None => ours("kafka-console-consumer"),
@@ -141,7 +173,27 @@ impl Members {
         for property in [&["session.timeout.ms=300000", "auto.commit.interval.ms=100"], properties].concat() {
             command.args(["--consumer-property", property]);
         }
-        let log = replay.folder.path().join(format!("member-{}.log", self.0.len()));
-        self.0.push((group, Process::start(&mut command, &log)));
+        self.start(replay, group, &mut command);
     }
+
+    fn join_classic(&mut self, replay: &Replay<'_>, group: &str, topics: &str, id: &str) {
+        let config = replay.folder.path().join(format!("{group}.properties"));
+        let properties = format!("group.id={group}\nconsumer.id={id}\nauto.commit.interval.ms=100\n");
+        std::fs::write(&config, properties).expect("a file can be written");
+        let mut command = ours("kafka-console-consumer");
+        command.args(["--zookeeper", &replay.brokers.zookeeper(), "--whitelist", topics, "--from-beginning"]);
+        self.start(replay, group, command.arg("--consumer.config").arg(config));
+    }
+
+    fn start(&mut self, replay: &Replay<'_>, group: &str, command: &mut Command) {
+        let log = replay.folder.path().join(format!("member-{}.log", self.0.len()));
+        self.0.push((group.to_owned(), Process::start(command, &log)));
+    }
+}
+
+/// Id, group and topics, of `a classic consumer, consumer.id one, of group c reads t|u`.
+fn classic_member(event: &str) -> Option<(&str, &str, &str)> {
+    let (id, rest) = event.strip_prefix("a classic consumer, consumer.id ")?.split_once(", of group ")?;
+    let (group, topics) = rest.split_once(" reads ")?;
+    Some((id, group, topics))
 }

@@ -1,6 +1,7 @@
 //! What is known of a classic group, from its znodes and from the brokers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use client::admin::{Admin, AdminOptions, Bootstrap, GroupOffsets, OffsetAt};
 use client::cluster::host_and_port;
@@ -9,8 +10,12 @@ use client::zk::{Session, ZkError};
 use client::znode::broker::{self, Registration, SecurityProtocol};
 use client::znode::consumer;
 use client::znode::topic::{self, TopicAssignment};
+use tokio::time::timeout;
 
 use super::{ClassicRow, Outcome};
+
+/// How long the group's coordinator is looked for. A cluster of classic consumers may never have one.
+const COORDINATOR_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The groups, sorted by name.
 pub(super) async fn groups(session: &Session) -> Result<Vec<String>, ZkError> {
@@ -108,8 +113,9 @@ async fn admin(session: &Session, options: AdminOptions) -> Result<Option<Admin>
 /// what ZooKeeper has.
 async fn offsets_in_kafka(admin: Option<&Admin>, group: &str) -> GroupOffsets {
     let Some(admin) = admin else { return GroupOffsets::new() };
-    let found = admin.group_offsets(&[group.to_owned()]).await.ok();
-    found.and_then(|mut found| found.remove(group)?.ok()).unwrap_or_default()
+    let groups = [group.to_owned()];
+    let found = timeout(COORDINATOR_PATIENCE, admin.group_offsets(&groups)).await;
+    found.ok().and_then(|found| found.ok()?.remove(group)?.ok()).unwrap_or_default()
 }
 
 async fn ends(
