@@ -302,7 +302,7 @@ fn without_frames(text: &str) -> String {
 
 /// What else is on stderr. How often and in which words a client tells of its troubles is its own affair.
 fn without_log(text: &str) -> String {
-    let entry = r"(?m)^\[[0-9-]+ [0-9:,]+\] (?:ERROR|WARN) .*\n.*\n(?:Caused by: .*\n)*";
+    let entry = r"(?m)^\[[0-9-]+ [0-9:,]+\] (?:WARN .*\n|ERROR .*\n.*\n(?:Caused by: .*\n)*)";
     Regex::new(entry).expect("a right pattern").replace_all(text, "").into_owned()
 }
 

@@ -37,7 +37,11 @@ impl From<ZkError> for Stop {
 /// The exit code.
 pub(super) async fn run(arguments: &Arguments, console: &mut Console) -> Result<u8, Stop> {
     let mut interrupts = Interrupts::new();
-    let session = Session::connect_only(ZkConfig::new(&arguments.zookeeper).with_timeout(TIMEOUT)).await?;
+    let config = ZkConfig::new(&arguments.zookeeper).with_timeout(TIMEOUT);
+    let session = tokio::select! {
+        session = Session::connect_only(config) => session?,
+        code = interrupts.next() => return Ok(code),
+    };
     let done = read(arguments, &session, &mut interrupts, console).await;
     if arguments.is_passing && done.is_ok() {
         session.delete_recursive(&format!("{CONSUMERS}/{}", arguments.group)).await?;
@@ -87,10 +91,14 @@ async fn read(
                 Some(Ok(record)) => showing.take(&record, console),
                 Some(Err(error)) => Err(Enough::Unreadable(exception(&error))),
             };
-            let written = showing.write();
+            let written = showing.write(console);
             match shown.and(written) {
                 Ok(()) => console.show(),
-                Err(Enough::All | Enough::Unread) => break,
+                Err(Enough::All) => break,
+                Err(Enough::Unread) => {
+                    code = 1;
+                    break;
+                }
                 Err(Enough::Unreadable(exception)) => {
                     log(console, "Error processing message, stopping consumer: ", &exception);
                     break;

@@ -83,6 +83,12 @@ fn log(console: &mut Console, message: &str, exception: &Exception) {
     console.complain(java_log::error(java_time::now_ms(), message, LOGGER, exception));
 }
 
+/// The log warns of what keeps the tool waiting.
+fn warn(console: &mut Console, message: &str) {
+    console.complain(java_log::warning(java_time::now_ms(), message, LOGGER));
+    console.show();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,17 +1,21 @@
 //! Reading over brokers: as a member of a group, or one partition by hand.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
+use client::cluster::ClusterError;
 use client::consumer::ConsumerRecord;
 use client::consumer::group::{ConnectError, ConsumerError, GroupConsumer, GroupConsumerBuilder};
 use client::ids::{Offset, TopicPartition};
 use client::topic_filter::TopicFilter;
-use tokio::time::{Instant, sleep, timeout_at};
+use client::wire::ErrorCode;
+use client::znode::topic_name;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::options::{Arguments, Source, Start, unconstructed};
 use super::showing::{Enough, Showing};
-use super::{Stop, log};
+use super::{Stop, log, warn};
 use crate::tools::client_properties;
 use crate::tools::console::Console;
 use crate::tools::failure::Exception;
@@ -20,6 +24,8 @@ use crate::tools::java_exception::{TIMEOUT, class};
 
 /// How long one poll waits at the most.
 const POLL: Duration = Duration::from_secs(1);
+/// How long nothing is said about brokers that do not answer.
+const SILENCE: Duration = Duration::from_secs(2);
 /// After what may pass, it is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -48,7 +54,7 @@ pub(super) async fn run(arguments: &Arguments, console: &mut Console) -> Result<
     let mut interrupts = Interrupts::new();
     let mut showing = Showing::new(&arguments.formatter, arguments.max_messages, arguments.skip_on_error);
     console.show();
-    let end = match connect(arguments, &mut interrupts).await? {
+    let end = match connect(arguments, &mut interrupts, console).await? {
         Ok(mut consumer) => {
             let end = read(arguments, &mut consumer, &mut interrupts, &mut showing, console).await;
             // What was not shown is not committed; whether the rest is, the group will see.
@@ -84,30 +90,46 @@ fn timed_out() -> End {
 async fn connect(
     arguments: &Arguments,
     interrupts: &mut Interrupts,
+    console: &mut Console,
 ) -> Result<Result<GroupConsumer, End>, Stop> {
     let far = Duration::from_secs(u64::from(u32::MAX));
     let deadline = Instant::now() + arguments.timeout_ms.map_or(far, Duration::from_millis);
     let connected = tokio::select! {
-        connected = timeout_at(deadline, found(arguments)) => connected,
+        connected = timeout_at(deadline, found(arguments, console)) => connected,
         code = interrupts.next() => return Ok(Err(End::Signal(code))),
     };
     let mut consumer = match connected {
         Ok(consumer) => consumer?,
         Err(_) => return Ok(Err(timed_out())),
     };
+    if let Some(topic) = topic(&arguments.source).filter(|topic| topic_name::validate(topic).is_err()) {
+        let problem = format!("Invalid topics: [{topic}]");
+        return Ok(Err(End::Logged(Exception::new(class(ErrorCode::InvalidTopicException), problem))));
+    }
     begin(&mut consumer, &arguments.source)?;
     Ok(Ok(consumer))
 }
 
 /// Tries until a broker answers, as Kafka's consumer does.
-async fn found(arguments: &Arguments) -> Result<GroupConsumer, Stop> {
-    loop {
-        match builder(arguments)?.connect().await {
-            Ok(consumer) => return Ok(consumer),
-            Err(ConnectError::Cluster(_)) => sleep(PAUSE).await,
-            Err(error) => return Err(Stop::Logged(unconstructed(error.to_string()))),
+async fn found(arguments: &Arguments, console: &mut Console) -> Result<GroupConsumer, Stop> {
+    let mut finding = pin!(async {
+        loop {
+            match builder(arguments)?.connect().await {
+                Ok(consumer) => return Ok(consumer),
+                Err(ConnectError::Cluster(_)) => sleep(PAUSE).await,
+                Err(error) => return Err(Stop::Logged(unconstructed(error.to_string()))),
+            }
         }
+    });
+    if let Ok(found) = timeout(SILENCE, finding.as_mut()).await {
+        return found;
     }
+    let servers = arguments.consumer.get("bootstrap.servers").map_or("", String::as_str);
+    warn(
+        console,
+        &format!("No broker answers at {servers}. They are tried until one does; Ctrl-C ends the tool"),
+    );
+    finding.await
 }
 
 fn builder(arguments: &Arguments) -> Result<GroupConsumerBuilder, Stop> {
@@ -119,6 +141,14 @@ fn builder(arguments: &Arguments) -> Result<GroupConsumerBuilder, Stop> {
     }
     GroupConsumerBuilder::from_properties(properties)
         .map_err(|error| Stop::Logged(client_properties::invalid(&error.name, &error.value, error.problem)))
+}
+
+/// The one topic that is read.
+fn topic(source: &Source) -> Option<&str> {
+    match source {
+        Source::Topic(topic) | Source::Partition { topic, .. } => Some(topic),
+        Source::Include(_) => None,
+    }
 }
 
 fn begin(consumer: &mut GroupConsumer, source: &Source) -> Result<(), Stop> {
@@ -153,6 +183,7 @@ async fn read(
     console: &mut Console,
 ) -> End {
     let mut last = Instant::now();
+    let mut is_found = false;
     while !showing.is_done() {
         let left = arguments.timeout_ms.map(|ms| Duration::from_millis(ms).saturating_sub(last.elapsed()));
         if left.is_some_and(|left| left.is_zero()) {
@@ -163,11 +194,13 @@ async fn read(
             code = interrupts.next() => return End::Signal(code),
         };
         match polled {
-            Ok(records) if records.is_empty() => {}
+            Ok(records) if records.is_empty() => {
+                is_found = is_found || look(consumer, &arguments.source, console).await;
+            }
             Ok(records) => {
                 let taken = show(&records, showing, console);
                 give_back(consumer, records.iter().skip(taken.0));
-                let written = showing.write();
+                let written = showing.write(console);
                 console.show();
                 if let Err(enough) = taken.1.and(written) {
                     return enough.into();
@@ -181,6 +214,27 @@ async fn read(
         }
     }
     End::Done
+}
+
+/// Tells of a topic or a partition that is waited for in vain. Whether there is nothing more to find out.
+async fn look(consumer: &GroupConsumer, source: &Source, console: &mut Console) -> bool {
+    let Some(topic) = topic(source) else { return true };
+    let next = "It is waited for; end the tool by Ctrl-C if it will not come";
+    let found = timeout(POLL, consumer.cluster().partitions(topic)).await;
+    match (found, source) {
+        (Ok(Ok(found)), Source::Partition { partition, .. })
+            if !found.iter().any(|one| one.partition == *partition) =>
+        {
+            let count = found.len();
+            warn(console, &format!("Topic {topic} has no partition {partition}, only {count}. {next}"));
+        }
+        (Ok(Err(ClusterError::UnknownTopic { .. })), _) => {
+            warn(console, &format!("Topic {topic} does not exist. {next}"));
+        }
+        (Ok(Ok(_)), _) => {}
+        (Ok(Err(_)) | Err(_), _) => return false,
+    }
+    true
 }
 
 /// How many records were shown, and whether more are wanted.

@@ -56,10 +56,13 @@ impl<'a> Showing<'a> {
     }
 
     /// Writes what was taken.
-    pub(super) fn write(&mut self) -> Result<(), Enough> {
+    pub(super) fn write(&mut self, console: &mut Console) -> Result<(), Enough> {
         let mut out = std::io::stdout().lock();
         let written = out.write_all(&self.shown).and_then(|()| out.flush());
         self.shown.clear();
-        written.map_err(|_| Enough::Unread)
+        written.map_err(|_| {
+            console.complain("Unable to write to standard out, closing consumer.\n");
+            Enough::Unread
+        })
     }
 }
