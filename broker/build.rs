@@ -1,19 +1,12 @@
-//! Turns `OTTLA_MUTANT=name` into `--cfg mutant="name"`: a build in which one check is taken out, to
-//! show that a test fails without it (`scripts/mutants`). Such a build is for nothing else.
-
-/// The checks that can be taken out.
-const MUTANTS: [&str; 3] = ["fence", "barrier", "order"];
+//! `OTTLA_MUTANTS=1` makes a build with `--cfg mutants`, whose checks can be taken out as it runs, to show that
+//! tests fail without them (`scripts/mutants`). Such a build is for nothing else.
 
 fn main() {
-    println!("cargo::rerun-if-env-changed=OTTLA_MUTANT");
+    println!("cargo::rerun-if-env-changed=OTTLA_MUTANTS");
     println!("cargo::rerun-if-changed=build.rs");
-    let known = MUTANTS.map(|name| format!("\"{name}\"")).join(", ");
-    println!("cargo::rustc-check-cfg=cfg(mutant, values({known}))");
-    let Some(name) = std::env::var("OTTLA_MUTANT").ok().filter(|name| !name.is_empty()) else { return };
-    if !MUTANTS.contains(&name.as_str()) {
-        println!("cargo::error=OTTLA_MUTANT={name} is none of {}", MUTANTS.join(", "));
-        return;
+    println!("cargo::rustc-check-cfg=cfg(mutants)");
+    if std::env::var_os("OTTLA_MUTANTS").is_some_and(|value| !value.is_empty()) {
+        println!("cargo::warning=THIS BROKER CAN LOSE DATA: its checks can be taken out (OTTLA_MUTANTS)");
+        println!("cargo::rustc-cfg=mutants");
     }
-    println!("cargo::warning=THIS BROKER LOSES DATA: it is built without its check '{name}' (OTTLA_MUTANT)");
-    println!("cargo::rustc-cfg=mutant=\"{name}\"");
 }

@@ -44,6 +44,19 @@ impl Cluster {
 
     /// The same below a path in ZooKeeper, such as `/clusters/one`.
     pub fn start_below(chroot: &str, count: i32, properties: &[(&str, &str)]) -> Cluster {
+        Cluster::start_each(chroot, count, |id, _| {
+            let of_this =
+                |(key, value): &(&str, &str)| (key.to_string(), value.replace("{id}", &id.to_string()));
+            properties.iter().map(of_this).collect()
+        })
+    }
+
+    /// The same with properties for each broker, by its id and the port on loopback that clients reach it at.
+    pub fn start_each(
+        chroot: &str,
+        count: i32,
+        properties: impl Fn(i32, u16) -> Vec<(String, String)>,
+    ) -> Cluster {
         let zookeeper = ZooKeeper::start();
         let folder = TempDir::new().expect("a temporary folder can be made");
         let mut brokers = BTreeMap::new();
@@ -57,8 +70,8 @@ impl Cluster {
                 home.join("data").display(),
                 zookeeper.connect_string(),
             );
-            for (key, value) in properties {
-                text.push_str(&format!("{key}={}\n", value.replace("{id}", &id.to_string())));
+            for (key, value) in properties(id, port) {
+                text.push_str(&format!("{key}={value}\n"));
             }
             std::fs::write(home.join("server.properties"), text).expect("a file can be written");
             brokers.insert(id, Member { port, folder: home, process: None });

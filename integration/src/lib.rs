@@ -7,6 +7,7 @@ pub mod bench;
 pub mod checker;
 pub mod cluster;
 pub mod commits;
+pub mod ensemble;
 pub mod foreign;
 pub mod load;
 pub mod member;

@@ -16,6 +16,8 @@ pub enum Weather {
     Refusing,
     /// Requests arrive, answers get lost.
     AnswersLost,
+    /// Requests arrive, answers wait for other weather.
+    AnswersLate,
     /// Nothing arrives; connections stay open.
     Silent,
 }
@@ -25,6 +27,8 @@ pub enum Weather {
 pub struct Proxy {
     port: u16,
     weather: watch::Sender<Weather>,
+    /// Bytes.
+    lost: watch::Sender<usize>,
     /// Counts the cuts.
     cuts: watch::Sender<u64>,
     accepting: JoinHandle<()>,
@@ -37,9 +41,10 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port can be bound");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let weather = watch::Sender::new(Weather::Fair);
-        let cuts = watch::Sender::new(0);
-        let accepting = tokio::spawn(accept(listener, upstream, weather.subscribe(), cuts.subscribe()));
-        Proxy { port, weather, cuts, accepting }
+        let (lost, cuts) = (watch::Sender::new(0), watch::Sender::new(0));
+        let accepting =
+            tokio::spawn(accept(listener, upstream, weather.subscribe(), lost.clone(), cuts.subscribe()));
+        Proxy { port, weather, lost, cuts, accepting }
     }
 
     /// `host:port`.
@@ -47,8 +52,17 @@ impl Proxy {
         format!("127.0.0.1:{}", self.port)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
+    }
+
+    /// How many bytes got lost so far; follows the number.
+    pub fn lost(&self) -> watch::Receiver<usize> {
+        self.lost.subscribe()
     }
 
     /// Breaks every open connection.
@@ -68,38 +82,60 @@ async fn accept(
     listener: TcpListener,
     upstream: SocketAddr,
     weather: watch::Receiver<Weather>,
+    lost: watch::Sender<usize>,
     cuts: watch::Receiver<u64>,
 ) {
     while let Ok((client, _)) = listener.accept().await {
         if *weather.borrow() == Weather::Refusing {
             continue;
         }
-        let (weather, mut cuts) = (weather.clone(), cuts.clone());
+        let (weather, lost, mut cuts) = (weather.clone(), lost.clone(), cuts.clone());
         cuts.mark_unchanged();
         tokio::spawn(async move {
             let Ok(server) = TcpStream::connect(upstream).await else { return };
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
             tokio::select! {
-                () = pump(from_client, to_server, weather.clone(), &[Weather::Silent]) => {}
-                () = pump(from_server, to_client, weather, &[Weather::Silent, Weather::AnswersLost]) => {}
+                () = pump(from_client, to_server, weather.clone(), Direction::Requests, &lost) => {}
+                () = pump(from_server, to_client, weather, Direction::Answers, &lost) => {}
                 _ = cuts.changed() => {}
             }
         });
     }
 }
 
-/// Forwards until either side ends; drops what comes in one of the given kinds of weather.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Requests,
+    Answers,
+}
+
+impl Direction {
+    fn loses_in(self, weather: Weather) -> bool {
+        weather == Weather::Silent || self == Direction::Answers && weather == Weather::AnswersLost
+    }
+
+    fn waits_in(self, weather: Weather) -> bool {
+        self == Direction::Answers && weather == Weather::AnswersLate
+    }
+}
+
+/// Forwards until either side ends, as the weather permits.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    weather: watch::Receiver<Weather>,
-    dropped_in: &[Weather],
+    mut weather: watch::Receiver<Weather>,
+    direction: Direction,
+    lost: &watch::Sender<usize>,
 ) {
     let mut bytes = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
-        let lost = dropped_in.contains(&weather.borrow());
-        if !lost && to.write_all(&bytes[..count]).await.is_err() {
+        let Ok(now) = weather.wait_for(|weather| !direction.waits_in(*weather)).await.map(|now| *now) else {
+            return;
+        };
+        if direction.loses_in(now) {
+            lost.send_modify(|lost| *lost += count);
+        } else if to.write_all(&bytes[..count]).await.is_err() {
             return;
         }
     }

@@ -14,3 +14,12 @@ pub fn until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Opti
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Asks an asynchronous `condition` every 20 ms until it holds; panics after `limit`, saying `what` did not happen.
+pub async fn until_holds(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !condition().await {
+        assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

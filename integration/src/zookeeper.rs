@@ -35,11 +35,25 @@ impl ZooKeeper {
 
     /// The same with another tick, in milliseconds; sessions last 2 to 20 ticks.
     pub fn with_tick(tick_ms: u32) -> ZooKeeper {
+        let mut server = ZooKeeper::prepare(tick_ms, "");
+        server.restart();
+        server
+    }
+
+    /// A server of an ensemble. It serves once it is one of a majority.
+    pub(crate) fn launch_member(id: usize, tick_ms: u32, settings: &str) -> ZooKeeper {
+        let mut server = ZooKeeper::prepare(tick_ms, settings);
+        fs::write(server.file("data/myid"), id.to_string()).expect("a file can be written");
+        server.launch();
+        server
+    }
+
+    fn prepare(tick_ms: u32, settings: &str) -> ZooKeeper {
         let folder = TempDir::new().expect("a temporary folder can be made");
         let port = free_port();
         let settings = format!(
             "tickTime={tick_ms}\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n\
-             admin.enableServer=false\n4lw.commands.whitelist=*\n",
+             admin.enableServer=false\n4lw.commands.whitelist=*\n{settings}",
             folder.path().join("data").display()
         );
         fs::create_dir(folder.path().join("data")).expect("a folder can be made");
@@ -48,9 +62,7 @@ impl ZooKeeper {
                        log4j.appender.C.layout=org.apache.log4j.PatternLayout\n\
                        log4j.appender.C.layout.ConversionPattern=%d %p %m%n\n";
         fs::write(folder.path().join("log4j.properties"), logging).expect("a file can be written");
-        let mut server = ZooKeeper { port, process: None, folder };
-        server.restart();
-        server
+        ZooKeeper { port, process: None, folder }
     }
 
     /// `host:port`.
@@ -72,14 +84,24 @@ impl ZooKeeper {
     /// Starts the server again on its port and data (ending it first if it runs); returns once it answers.
     pub fn restart(&mut self) {
         self.kill();
+        self.launch();
+        self.wait_until_serving();
+    }
+
+    fn launch(&mut self) {
         let mut command = Command::new("java");
         command
             .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
             .arg(format!("-Dlog4j.configuration=file:{}", self.file("log4j.properties").display()))
             .args(["-cp", CLASS_PATH, "org.apache.zookeeper.server.quorum.QuorumPeerMain"])
             .arg(self.file("zoo.cfg"));
-        let mut process = Process::start(&mut command, &self.file("log"));
+        self.process = Some(Process::start(&mut command, &self.file("log")));
+    }
+
+    /// Gives the answer to `srvr`.
+    pub(crate) fn wait_until_serving(&mut self) -> String {
         wait::until("ZooKeeper answers", Duration::from_secs(60), || {
+            let process = self.process.as_mut().expect("the server runs");
             if let Some(status) = process.exited() {
                 panic!(
                     "ZooKeeper ended with {status} (is Debian's package `zookeeper` installed?):\n{}",
@@ -87,8 +109,7 @@ impl ZooKeeper {
                 );
             }
             self.four_letters("srvr").filter(|answer| answer.contains("Mode:"))
-        });
-        self.process = Some(process);
+        })
     }
 
     /// SIGSTOP: connections stay, nothing is answered, no session expires.

@@ -11,6 +11,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::sleep;
 
+use super::check::Check;
 use super::fence::Leads;
 use super::link::Link;
 use super::partition::Inner;
@@ -92,7 +93,7 @@ async fn look(inner: &Inner, link: &Link) {
 
 /// Makes what follows on this connection show all that was acknowledged before.
 async fn barrier(inner: &Inner, session: &Session) -> Result<(), ZkError> {
-    if cfg!(mutant = "barrier") {
+    if !Check::Barrier.is_made() {
         return Ok(());
     }
     match session.multi(vec![Op::check(inner.state_path(), ANY_VERSION)]).await {
@@ -204,7 +205,7 @@ async fn try_flush(
 
 /// The fence: a deposed coordinator's multi fails as a whole.
 pub(super) fn fenced(inner: &Inner, version: ZkVersion, ops: Vec<Op>) -> Vec<Op> {
-    if cfg!(mutant = "fence") {
+    if !Check::Fence.is_made() {
         return ops;
     }
     std::iter::once(Op::check(inner.state_path(), version)).chain(ops).collect()

@@ -6,6 +6,8 @@
 
 use client::ids::{BrokerId, LeaderEpoch, ZkVersion};
 
+use super::check::Check;
+
 /// One connection of one session with ZooKeeper, by numbers that never come again in a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Attached {
@@ -59,6 +61,7 @@ impl Fence {
             return;
         }
         self.standing = match state {
+            Some(state) if !Check::Term.is_made() => Standing::Leads(state.version),
             // A barrier was made, so what is behind the epoch that was loaded was not read here.
             Some(state) if state.epoch < self.epoch => Standing::Unknown,
             Some(state) if state.leader == self.me && state.epoch == self.epoch => {
@@ -99,7 +102,7 @@ impl Fence {
 
     /// Whether reads on this connection show all that an earlier coordinator was told is written.
     pub(crate) fn is_fresh(&self, on: Attached) -> bool {
-        cfg!(mutant = "barrier") || self.version().is_some() && self.barrier == Some(on)
+        !Check::Barrier.is_made() || self.version().is_some() && self.barrier == Some(on)
     }
 
     /// Whether the state must be read before anything can go on.

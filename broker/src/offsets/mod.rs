@@ -7,6 +7,7 @@
 //!
 //! Nothing here judges members or generations: what arrives may be committed, read or deleted.
 
+mod check;
 mod delete;
 mod drive;
 mod expiry;

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use client::ids::ZkVersion;
 
 use super::OffsetKey;
+use super::check::Check;
 use super::fence::{Attached, Deposed, Fence, Leads};
 
 /// Names one multi.
@@ -222,7 +223,7 @@ impl<V: Clone, T> Pending<V, T> {
 
     /// The order rule: while this is so, nothing newer is sent for the key.
     fn has_unresolved_write(&self, key: &OffsetKey) -> bool {
-        !cfg!(mutant = "order") && self.unresolved.contains(key)
+        Check::Order.is_made() && self.unresolved.contains(key)
     }
 
     /// The state was read after a barrier; `None`: the node is not there. Gives those who wait in

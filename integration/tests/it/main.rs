@@ -19,6 +19,7 @@ mod idempotence;
 mod kill;
 mod log_interop;
 mod offsets_api;
+mod offsets_fence;
 mod offsets_handover;
 mod offsets_store;
 mod producer;

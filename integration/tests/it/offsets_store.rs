@@ -17,7 +17,10 @@ use client::ids::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartition
 use client::zk::{Session, ZkConfig};
 use client::znode::partition::{LeaderRecovery, PartitionState, state_path};
 use integration::proxy::{Proxy, Weather};
+use integration::wait::until_holds;
 use integration::zookeeper::ZooKeeper;
+
+mod lagging;
 
 const ME: BrokerId = BrokerId(1);
 const OTHER: BrokerId = BrokerId(2);
@@ -37,7 +40,6 @@ struct Bench {
 impl Bench {
     /// `connect`: where the coordinator finds ZooKeeper.
     async fn start(server: &ZooKeeper, connect: &str, patience: Duration) -> Bench {
-        let config = |connect: &str| ZkConfig::new(connect).with_timeout(Duration::from_secs(8));
         let zk = Session::connect(config(&server.connect_string())).await.expect("ZooKeeper answers");
         zk.ensure("/consumers").await.expect("a node can be made");
         elect(&zk, ME, EPOCH).await;
@@ -69,6 +71,10 @@ impl Bench {
     fn deleted(&self) -> Vec<OffsetKey> {
         std::mem::take(&mut *self.tombstones.lock().expect("nobody panicked"))
     }
+}
+
+fn config(connect: &str) -> ZkConfig {
+    ZkConfig::new(connect).with_timeout(Duration::from_secs(8))
 }
 
 fn open(
@@ -121,14 +127,18 @@ fn at(partition: i32) -> TopicPartition {
 }
 
 fn with_zookeeper<F: Future<Output = ()>>(test: impl FnOnce(ZooKeeper) -> F) {
+    let server = ZooKeeper::start();
+    run(test(server));
+}
+
+fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime can be built");
-    let server = ZooKeeper::start();
     runtime
-        .block_on(async { tokio::time::timeout(Duration::from_secs(100), test(server)).await })
+        .block_on(async { tokio::time::timeout(Duration::from_secs(100), test).await })
         .expect("a test ends");
 }
 
@@ -254,14 +264,15 @@ fn a_newer_offset_waits_for_the_older_ones_fate() {
         let proxy = Proxy::start(&server.connect_string()).await;
         let bench = Bench::start(&server, &proxy.connect_string(), PATIENCE).await;
         bench.commit("g", 0, 1).await.unwrap();
-        for round in 0..10 {
+        for round in 0..20 {
             let (older, newer) = (10 * round + 2, 10 * round + 3);
-            let lost = if round % 2 == 0 { Weather::Silent } else { Weather::AnswersLost };
-            proxy.set(lost);
+            let weather = if round % 2 == 0 { Weather::Silent } else { Weather::AnswersLost };
+            let mut lost = proxy.lost();
+            let before = *lost.borrow_and_update();
+            proxy.set(weather);
             let first = tokio::spawn(bench.offsets.commit(&"g".into(), vec![(at(0), new(older))]));
-            if lost == Weather::AnswersLost {
-                until(async || bench.text("/consumers/g/offsets/t/0").await == Some(older.to_string())).await;
-            }
+            // More than a sign of life: the request, or the answer to it.
+            lost.wait_for(|lost| *lost >= before + 50).await.expect("the proxy runs");
             let second = tokio::spawn(bench.offsets.commit(&"g".into(), vec![(at(0), new(newer))]));
             proxy.set(Weather::Fair);
             proxy.cut();
@@ -283,14 +294,14 @@ fn without_zookeeper_commits_and_reads_are_put_off() {
     with_zookeeper(|server| async move {
         let proxy = Proxy::start(&server.connect_string()).await;
         let bench = Bench::start(&server, &proxy.connect_string(), Duration::from_millis(500)).await;
-        until(async || bench.commit("g", 0, 1).await == Ok(())).await;
+        until_holds("ZooKeeper is back", PATIENCE, async || bench.commit("g", 0, 1).await == Ok(())).await;
         proxy.set(Weather::Refusing);
         proxy.cut();
         assert_eq!(bench.commit("g", 0, 2).await, Err(OffsetError::Loading));
         assert_eq!(bench.fetch("g", 0).await, Err(OffsetError::Loading));
         assert_eq!(bench.offsets.delete(&"g".into(), &[at(0)]).await, Err(OffsetError::Loading));
         proxy.set(Weather::Fair);
-        until(async || bench.commit("g", 0, 3).await == Ok(())).await;
+        until_holds("ZooKeeper is back", PATIENCE, async || bench.commit("g", 0, 3).await == Ok(())).await;
         assert_eq!(bench.fetch("g", 0).await.unwrap().unwrap().offset, 3);
     });
 }
@@ -412,12 +423,4 @@ fn what_is_deleted_stays_deleted_and_takes_nothing_newer_along() {
         assert_eq!(bench.zk.children("/consumers").await.unwrap(), ["g"]);
         assert_eq!(bench.offsets.groups(), ["g".into()]);
     });
-}
-
-async fn until(condition: impl AsyncFn() -> bool) {
-    let started = tokio::time::Instant::now();
-    while !condition().await {
-        assert!(started.elapsed() < PATIENCE, "it does not come true");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

@@ -1,5 +1,6 @@
 use client::ids::{BrokerId, LeaderEpoch};
 use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 
 use super::model::{Event, World};
 use super::*;
@@ -156,6 +157,18 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    proptest::collection::vec(event(), 1..120)
+}
+
+fn play(events: &[Event]) {
+    let mut world = World::new();
+    for event in events {
+        world.happen(event);
+    }
+    world.settle();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -163,12 +176,30 @@ proptest! {
     /// the leader is stale, everybody is answered once.
     #[test]
     fn whatever_breaks_nothing_acknowledged_is_lost(
-        events in proptest::collection::vec(event(), 1..120),
+        events in events(),
     ) {
-        let mut world = World::new();
-        for event in &events {
-            world.happen(event);
-        }
-        world.settle();
+        play(&events);
+    }
+}
+
+/// Each of the checks is needed: without it the model finds something lost.
+#[test]
+fn without_any_of_the_checks_something_breaks() {
+    for check in [Check::Fence, Check::Term, Check::Barrier, Check::Order] {
+        let config = ProptestConfig {
+            cases: 5000,
+            max_shrink_iters: 0,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        };
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let mut runner = TestRunner::new_with_rng(config, rng);
+        let found = check.without(|| {
+            runner.run(&events(), |events| {
+                play(&events);
+                Ok(())
+            })
+        });
+        assert!(matches!(found, Err(TestError::Fail(..))), "without {check:?}: {found:?}");
     }
 }
