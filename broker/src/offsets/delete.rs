@@ -17,7 +17,7 @@ use super::drive::{LIMITS, fenced};
 use super::expiry::{Retention, is_expired};
 use super::link::Link;
 use super::partition::{Inner, PartitionOffsets};
-use super::stored::Stored;
+use super::stored::{Stored, paths};
 use super::{OffsetError, OffsetKey};
 
 /// Whether the log gets tombstones too.
@@ -107,7 +107,9 @@ impl Inner {
         is_to_go: impl Fn(&OffsetKey, &Stored) -> bool,
     ) -> Result<usize, OffsetError> {
         let mut deleted = 0;
-        for some in keys.chunks(LIMITS.keys) {
+        let longest = keys.iter().map(|key| paths(key).iter().map(String::len).sum()).max().unwrap_or(0);
+        let at_a_time = (LIMITS.bytes / longest.max(1)).clamp(1, LIMITS.keys);
+        for some in keys.chunks(at_a_time) {
             deleted += self.delete_some(some, tombstones, &is_to_go).await?;
         }
         if deleted > 0 {

@@ -1,6 +1,7 @@
 //! Taking a coordinating partition over: what its log says is brought into ZooKeeper, and which groups
 //! it has is found out.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use client::znode::commit::{self, ESCAPED_GROUPS};
@@ -27,6 +28,7 @@ impl PartitionOffsets {
     pub async fn loaded(&self) -> Result<(), OffsetError> {
         let records = std::mem::take(&mut *self.inner.records.lock().unwrap_or_else(PoisonError::into_inner));
         self.inner.patiently(|| self.inner.find_groups()).await?;
+        self.inner.has_found_groups.store(true, Ordering::Release);
         let records: Vec<(OffsetKey, LoggedOffset)> = records.into_iter().collect();
         for some in records.chunks(AT_A_TIME) {
             self.inner.patiently(|| self.inner.settle(some)).await?;
@@ -120,6 +122,7 @@ impl Inner {
                 }
             }
         }
-        self.delete(gone, Tombstones::AreThere, |_, _| true).await.map(drop)
+        // A classic consumer may have written one of them meanwhile.
+        self.delete(gone, Tombstones::AreThere, |_, stored| stored.commit.is_some()).await.map(drop)
     }
 }

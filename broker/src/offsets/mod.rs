@@ -94,6 +94,9 @@ pub enum OffsetError {
     Loading,
     #[error("the commit of {key} takes more bytes than ZooKeeper does")]
     TooLarge { key: OffsetKey },
+    /// The group's id is too long, or the topic's name is none.
+    #[error("ZooKeeper has no place for {key}")]
+    NoPlace { key: OffsetKey },
     /// Somebody else wrote the node.
     #[error("the offset of {key} cannot be read: {why}")]
     Unreadable { key: OffsetKey, why: ZnodeError },
@@ -119,6 +122,7 @@ impl From<&OffsetError> for ErrorCode {
             OffsetError::NotCoordinator => ErrorCode::NotCoordinator,
             OffsetError::Loading => ErrorCode::CoordinatorLoadInProgress,
             OffsetError::TooLarge { .. } => ErrorCode::InvalidCommitOffsetSize,
+            OffsetError::NoPlace { .. } => ErrorCode::InvalidGroupId,
             OffsetError::Unreadable { .. } | OffsetError::Refused(_) => ErrorCode::UnknownServerError,
             OffsetError::Log(code) => *code,
         }

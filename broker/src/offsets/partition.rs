@@ -29,6 +29,9 @@ use crate::group::replay::LoggedOffset;
 /// memory with them.
 const QUEUED_MAX: usize = 100_000;
 
+/// Offsets that are read at a time for one request: their paths take far more memory than the request.
+const READ_AT_A_TIME: usize = 2_000;
+
 pub(super) type Waiter = oneshot::Sender<Result<(), OffsetError>>;
 
 /// The offsets of a coordinating partition. Everything asked of it fails once it is closed, or once
@@ -48,6 +51,7 @@ pub(super) struct Inner {
     pub(super) known: Known,
     /// Groups that have commits of a coordinator, complete once loaded.
     groups: Mutex<BTreeSet<Arc<str>>>,
+    pub(super) has_found_groups: AtomicBool,
     pub(super) records: Mutex<BTreeMap<OffsetKey, LoggedOffset>>,
     closed: AtomicBool,
     /// There may be something to do.
@@ -71,6 +75,7 @@ impl PartitionOffsets {
             pending: Mutex::new(Pending::new(fence)),
             known: Known::default(),
             groups: Mutex::default(),
+            has_found_groups: AtomicBool::new(false),
             records: Mutex::default(),
             closed: AtomicBool::new(false),
             wake: Notify::new(),
@@ -143,8 +148,9 @@ impl PartitionOffsets {
         self.inner.lock_groups().iter().cloned().collect()
     }
 
-    pub fn has_group(&self, group: &str) -> bool {
-        self.inner.lock_groups().contains(group)
+    /// Whether the group is known to have no commit of a coordinator. Not before it was looked for.
+    pub fn lacks_group(&self, group: &str) -> bool {
+        self.inner.has_found_groups.load(Ordering::Acquire) && !self.inner.lock_groups().contains(group)
     }
 
     /// Another broker coordinates from now on: everybody who waits is sent there, nothing is written any
@@ -237,6 +243,9 @@ impl Inner {
         new: NewCommit,
     ) -> (OffsetKey, Result<oneshot::Receiver<Result<(), OffsetError>>, OffsetError>) {
         let key = OffsetKey { group: Arc::clone(group), partition };
+        if !stored::has_place(&key) {
+            return (key.clone(), Err(OffsetError::NoPlace { key }));
+        }
         let bytes = stored::size(&key, &new);
         if bytes > client::zk::LARGEST_REQUEST / 2 {
             return (key.clone(), Err(OffsetError::TooLarge { key }));
@@ -333,17 +342,20 @@ impl Inner {
             // Who is not the coordinator says so all the same.
             return self.fresh(self.deadline()).await.map(|_| Vec::new());
         }
-        let paths: Vec<String> = keys.iter().flat_map(stored::paths).collect();
-        let nodes = self.read(|| self.reads.nodes(paths.clone())).await?;
-        let pairs = nodes.chunks_exact(2);
-        Ok(keys
-            .iter()
-            .zip(pairs)
-            .map(|(key, pair)| match pair {
-                [offset, beside] => Stored::of(key, offset.as_ref(), beside.as_ref()),
-                _ => Ok(None),
-            })
-            .collect())
+        let mut found = Vec::with_capacity(keys.len());
+        for some in keys.chunks(READ_AT_A_TIME) {
+            let paths: Vec<String> =
+                some.iter().filter(|key| stored::has_place(key)).flat_map(stored::paths).collect();
+            let nodes = self.read(|| self.reads.nodes(paths.clone())).await?;
+            let mut pairs = nodes.chunks_exact(2);
+            found.extend(some.iter().map(
+                |key| match stored::has_place(key).then(|| pairs.next()).flatten() {
+                    Some([offset, beside]) => Stored::of(key, offset.as_ref(), beside.as_ref()),
+                    _ => Ok(None),
+                },
+            ));
+        }
+        Ok(found)
     }
 
     pub(super) async fn children(&self, paths: Vec<String>) -> Result<Vec<Option<Vec<String>>>, OffsetError> {
@@ -357,6 +369,9 @@ impl Inner {
 
     /// All partitions that a group has offsets of. Names that are no partition are passed over.
     pub(super) async fn keys(&self, group: &Arc<str>) -> Result<Vec<OffsetKey>, OffsetError> {
+        if !stored::group_has_place(group) {
+            return Ok(Vec::new());
+        }
         let root = commit::offsets_path(group);
         let topics = self.children(vec![root.clone()]).await?.pop().flatten().unwrap_or_default();
         if topics.is_empty() {

@@ -104,7 +104,15 @@ async fn serve<R, F>(
                 let read = Arc::clone(&read);
                 under_way.push(async move {
                     let paths = together.iter().flat_map(|one| one.paths.iter().cloned()).collect();
-                    share(read(link.session, paths).await, together);
+                    match read(link.session.clone(), paths).await {
+                        // One of them is to blame; the others must not suffer for it.
+                        Err(error) if together.len() > 1 && is_definite(&error) => {
+                            for alone in together {
+                                share(read(link.session.clone(), alone.paths.clone()).await, vec![alone]);
+                            }
+                        }
+                        outcome => share(outcome, together),
+                    }
                 });
             }
         }
@@ -121,6 +129,11 @@ fn collect<R>(first: Asked<R>, asked: &mut mpsc::Receiver<Asked<R>>) -> Vec<Aske
         together.push(next);
     }
     together
+}
+
+/// Whether the same would be said of the same request again.
+fn is_definite(error: &ZkError) -> bool {
+    !error.is_connection_trouble() && !error.is_session_over()
 }
 
 fn share<R>(read: Result<Vec<Option<R>>, ZkError>, together: Vec<Asked<R>>) {

@@ -3,7 +3,7 @@
 
 use client::ids::{LeaderEpoch, Offset, ZkVersion};
 use client::wire::Str;
-use client::zk::{Node, Op};
+use client::zk::{LARGEST_REQUEST, Node, Op};
 use client::znode::commit::{self, Commit};
 use client::znode::consumer;
 
@@ -64,6 +64,26 @@ impl Stored {
         }
         ops
     }
+}
+
+/// The longest id of a group that has a place, in bytes: its path, which may be three times as long, is in
+/// one request several times.
+const GROUP_ID_MAX: usize = LARGEST_REQUEST / 16;
+
+/// The longest name of a topic (`Topic.MAX_NAME_LENGTH`).
+const TOPIC_MAX: usize = 249;
+
+/// Whether ZooKeeper can have offsets of this group.
+pub(super) fn group_has_place(group: &str) -> bool {
+    group.len() <= GROUP_ID_MAX
+}
+
+/// Whether ZooKeeper can have this offset. Requests name what they like; a path that ZooKeeper does not
+/// take would fail all that are read together with it, and one that is too long everything on the
+/// connection.
+pub(super) fn has_place(key: &OffsetKey) -> bool {
+    let topic = &*key.partition.topic;
+    group_has_place(&key.group) && topic.len() <= TOPIC_MAX && commit::is_node_name(topic)
 }
 
 /// The offset's node, and the one beside it.

@@ -328,6 +328,65 @@ fn many_commits_at_once_are_one_after_the_other_for_each_key() {
     });
 }
 
+/// One odd name must not spoil what is read together with it, nor the connection.
+#[test]
+fn what_has_no_place_has_no_offset() {
+    with_bench(|bench| async move {
+        bench.commit("g", 0, 5).await.unwrap();
+        let odd = ["", ".", "a/b", "..", "x\u{1}", &"x".repeat(2_000_000)];
+        let mut asked: Vec<TopicPartition> = odd.iter().map(|name| TopicPartition::new(*name, 0)).collect();
+        asked.insert(3, at(0));
+        let found = bench.offsets.fetch(&"g".into(), &asked).await.unwrap();
+        let found: Vec<_> = found.into_iter().map(|one| one.unwrap().map(|found| found.offset)).collect();
+        assert_eq!(found, [None, None, None, Some(5), None, None, None]);
+
+        let long = "x".repeat(2_000_000);
+        assert_eq!(bench.fetch(&long, 0).await, Ok(None));
+        assert_eq!(bench.offsets.fetch_all(&long.as_str().into()).await, Ok(vec![]));
+        let key = OffsetKey::new(long.as_str(), "t", 0);
+        assert_eq!(bench.commit(&long, 0, 1).await, Err(OffsetError::NoPlace { key }));
+        assert_eq!(bench.offsets.delete_group(&long.as_str().into()).await, Ok(()));
+        // As long as it may be, and of characters that take three times their place.
+        let long = "/".repeat(57_600);
+        bench.commit(&long, 0, 6).await.unwrap_err();
+        let long: Arc<str> = "x".repeat(57_600).into();
+        let ten = (0..10).map(|partition| (at(partition), new(7))).collect();
+        assert_eq!(bench.offsets.commit(&long, ten).await, [const { Ok(()) }; 10]);
+        assert_eq!(bench.offsets.delete_group(&long).await, Ok(()));
+        assert_eq!(bench.offsets.fetch_all(&long).await, Ok(vec![]));
+        assert_eq!(bench.deleted().len(), 10);
+        assert_eq!(bench.fetch("g", 0).await.unwrap().unwrap().offset, 5);
+    });
+}
+
+/// Ten times as much as ZooKeeper takes in one request.
+#[test]
+fn a_large_commit_is_many_multis() {
+    with_bench(|bench| async move {
+        assert_eq!(bench.fetch("g", 0).await, Ok(None));
+        let text = "\u{fc}\u{1}".repeat(1_000);
+        let commits = (0..1_000).map(|partition| {
+            let commit = NewCommit { metadata: text.as_str().into(), ..new(partition.into()) };
+            (at(partition), commit)
+        });
+        let group: Arc<str> = "g".into();
+        let done = bench.offsets.commit(&group, commits.collect()).await;
+        assert_eq!(done.iter().find(|one| one.is_err()), None);
+        let all = bench.offsets.fetch_all(&group).await.unwrap();
+        assert_eq!(all.len(), 1_000);
+        for (partition, found) in all {
+            let found = found.unwrap();
+            assert_eq!((found.offset, &*found.metadata), (partition.partition.into(), text.as_str()));
+        }
+        let huge = NewCommit { metadata: "x".repeat(500_000).into(), ..new(1) };
+        let key = OffsetKey::new("g", "t", 0);
+        assert_eq!(
+            bench.offsets.commit(&group, vec![(at(0), huge)]).await,
+            [Err(OffsetError::TooLarge { key })]
+        );
+    });
+}
+
 #[test]
 fn the_log_speaks_where_zookeeper_does_not_know_better() {
     with_bench(|bench| async move {
