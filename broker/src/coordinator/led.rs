@@ -196,6 +196,15 @@ impl Led {
         }
     }
 
+    /// Lets a group that was to be deleted go on, empty.
+    pub(super) fn revive(self: &Arc<Self>, cell: &Arc<Cell>) {
+        // Closing takes the groups out under this lock, and ends them afterwards.
+        let groups = self.lock();
+        if groups.get(cell.id()).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+            cell.update(self, |group| (group.revive(Now::read()), Vec::new()));
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Str, Arc<Cell>>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }

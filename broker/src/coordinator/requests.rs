@@ -6,6 +6,7 @@ use client::wire::{ErrorCode, Str};
 use tokio::sync::oneshot;
 
 use super::Led;
+use super::append::told_to_committers;
 use super::cell::{Cell, Waiter};
 use crate::clock::Now;
 use crate::group::record::{self, Content};
@@ -98,66 +99,68 @@ impl Led {
         self.all().iter().map(|cell| cell.look(|group| group.overview())).collect()
     }
 
-    /// DeleteGroups: ends an empty group, deletes its offsets and takes it out of the log.
+    /// DeleteGroups: ends an empty group, deletes its offsets and takes it out of the log. If that fails
+    /// the group is there as before.
     pub async fn delete(self: &Arc<Self>, group: &str) -> Result<(), ErrorCode> {
         let cell = self.find(group).ok_or(ErrorCode::GroupIdNotFound)?;
         let ended = self.end_empty(cell)?;
         self.delete_group_offsets(group).await?;
-        self.bury(ended).await
+        ended.bury().await
     }
 
     /// Takes out a group that nothing is left of. Whatever offsets stand under its name are not its own:
     /// a classic consumer's, or those of a commit that is on its way.
     pub(super) async fn forget(self: &Arc<Self>, cell: Arc<Cell>) -> Result<(), ErrorCode> {
-        let ended = self.end_empty(cell)?;
-        self.bury(ended).await
+        self.end_empty(cell)?.bury().await
     }
 
     fn end_empty(self: &Arc<Self>, cell: Arc<Cell>) -> Result<Ended<'_>, ErrorCode> {
         match cell.update(self, |group| (group.delete(Now::read()), Vec::new())) {
-            Ok(()) => Ok(Ended { led: self, cell }),
+            Ok(()) => Ok(Ended { led: self, cell, is_buried: false }),
             Err(GroupError::Dead) => Err(ErrorCode::GroupIdNotFound),
             Err(error) => Err(error.into()),
         }
     }
+}
 
+/// A group that has ended. Until this is dropped it stands in the way of a new one of its name, whose
+/// offsets and records would be deleted with it. Unless it was buried it is empty again then, as before.
+struct Ended<'a> {
+    led: &'a Arc<Led>,
+    cell: Arc<Cell>,
+    is_buried: bool,
+}
+
+impl Ended<'_> {
     /// Appends the group's tombstone, unless the log never heard of it.
-    async fn bury(&self, ended: Ended<'_>) -> Result<(), ErrorCode> {
-        let group = ended.cell.id().clone();
-        if ended.cell.look(Group::generation) == 0 {
+    async fn bury(mut self) -> Result<(), ErrorCode> {
+        let group = self.cell.id().clone();
+        if self.cell.look(Group::generation) == 0 {
+            self.is_buried = true;
             return Ok(());
         }
-        let tombstone = match record::group_record(&group, None) {
-            Ok(tombstone) => self.append(&[tombstone], Content::Groups),
-            Err(_) => Err(ErrorCode::UnknownServerError),
-        };
-        drop(ended);
-        let buried = match tombstone {
-            Ok(appending) => appending.done().await,
-            Err(code) => Err(code),
-        };
-        // If that failed the group is back, empty, after the next load.
-        if let Err(code) = buried {
+        let tombstone = record::group_record(&group, None).map_err(|_| ErrorCode::UnknownServerError)?;
+        let appending = self.led.append(&[tombstone], Content::Groups).map_err(told_to_committers)?;
+        self.is_buried = true;
+        drop(self);
+        if let Err(code) = appending.done().await {
             tracing::warn!(
                 %group,
                 code = code.name(),
-                "the group is deleted, but that is not in the log: it may come back, empty, at another coordinator"
+                "the group is deleted, but other replicas may not know: it may come back, empty, at another coordinator"
             );
         }
         Ok(())
     }
 }
 
-/// A group that has ended. Until this is dropped it stands in the way of a new one of its name, whose
-/// offsets and records would be deleted with it.
-struct Ended<'a> {
-    led: &'a Led,
-    cell: Arc<Cell>,
-}
-
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        self.led.remove(&self.cell);
+        if self.is_buried {
+            self.led.remove(&self.cell);
+        } else {
+            self.led.revive(&self.cell);
+        }
     }
 }
 

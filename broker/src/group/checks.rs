@@ -72,6 +72,13 @@ impl Group {
         }
     }
 
+    /// The group was not deleted after all: it is empty as before.
+    pub fn revive(&mut self, now: Now) {
+        if self.phase == Phase::Dead {
+            self.enter(Phase::Empty, now);
+        }
+    }
+
     /// What the retention of the group's offsets counts from (`GroupMetadata.removeExpiredOffsets`).
     pub fn retention(&self) -> Retention {
         match (&self.protocol_type, self.phase, &self.subscribed) {

@@ -14,6 +14,7 @@ use client::wire::{Request, Str};
 use client::zk::{Session, ZkConfig};
 use client::znode::partition::{PartitionState, state_path};
 use integration::cluster::{Cluster, PATIENCE};
+use integration::wait::until_holds;
 
 /// One broker, a topic `t` of two partitions, and a connection.
 struct Bench {
@@ -24,6 +25,7 @@ struct Bench {
 impl Bench {
     async fn start(properties: &[(&str, &str)]) -> Bench {
         let mut all = vec![("offsets.topic.num.partitions", "3"), ("offsets.topic.replication.factor", "1")];
+        all.push(("group.initial.rebalance.delay.ms", "0"));
         all.extend(properties);
         let cluster = Cluster::start(1, &all);
         let connection = connect(&cluster).await;
@@ -167,6 +169,27 @@ impl Bench {
         (response.error_code, codes.collect())
     }
 
+    async fn join_and_leave(&self, group: &str) {
+        use client::wire::messages::join_group_request::JoinGroupRequestProtocol;
+        use client::wire::messages::{JoinGroupRequest, LeaveGroupRequest};
+        let join = JoinGroupRequest {
+            group_id: group.into(),
+            session_timeout_ms: 10_000,
+            rebalance_timeout_ms: 10_000,
+            protocol_type: "consumer".into(),
+            protocols: vec![JoinGroupRequestProtocol { name: "range".into(), ..Default::default() }],
+            ..Default::default()
+        };
+        let joined = self.ask(3, &join).await;
+        assert_eq!(joined.error_code, 0, "{joined:?}");
+        let leave = LeaveGroupRequest {
+            group_id: group.into(),
+            member_id: joined.member_id,
+            ..LeaveGroupRequest::default()
+        };
+        assert_eq!(self.ask(1, &leave).await.error_code, 0);
+    }
+
     async fn list(&self) -> Vec<String> {
         let listed = self.ask(4, &ListGroupsRequest::default()).await;
         listed.groups.iter().map(|group| group.group_id.to_string()).collect()
@@ -287,6 +310,94 @@ fn classic_and_modern_commits_meet_and_offsets_are_deleted() {
         request.group_id = "another".into();
         let code = bench.ask(8, &request).await.topics[0].partitions[0].error_code;
         assert_eq!(code, 22, "ILLEGAL_GENERATION");
+    });
+}
+
+/// By age, only what a coordinator wrote: what a classic consumer wrote lasts, though the group it shares with
+/// members is gone.
+#[test]
+fn what_has_expired_goes_and_a_classic_consumers_offsets_stay() {
+    run(async {
+        let bench = Bench::start(&[("offsets.retention.check.interval.ms", "300")]).await;
+        assert_eq!(bench.commit(8, "g", &[("t", 1, 5, "lasts")]).await, ok(&["t-1"]));
+        assert_eq!(bench.commit(0, "g", &[("t", 0, 6, "")]).await, ok(&["t-0"]));
+        let topic = OffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: vec![OffsetCommitRequestPartition { committed_offset: 1, ..Default::default() }],
+        };
+        let topics = vec![topic];
+        let brief = OffsetCommitRequest {
+            group_id: "brief".into(),
+            retention_time_ms: 1,
+            topics,
+            ..Default::default()
+        };
+        assert_eq!(bench.ask(4, &brief).await.topics[0].partitions[0].error_code, 0);
+        assert_eq!(bench.commit(0, "members", &[("t", 0, 7, "")]).await, ok(&["t-0"]));
+        bench.join_and_leave("members").await;
+        until_holds("the others are gone", PATIENCE, async || bench.list().await == ["g"]).await;
+
+        let zookeeper = bench.zookeeper().await;
+        assert_eq!(zookeeper.exists("/consumers/brief").await.unwrap(), None);
+        assert_eq!(bench.fetch(8, "brief", None).await, (0, vec![]));
+        assert_eq!(bench.fetch(8, "members", None).await, (0, vec!["t-0 7 -1  0".into()]));
+        assert_eq!(
+            bench.fetch(8, "g", None).await,
+            (0, vec!["t-0 6 -1  0".into(), "t-1 5 4 lasts 0".into()])
+        );
+    });
+}
+
+#[test]
+fn the_offsets_of_a_deleted_topic_go() {
+    use client::wire::messages::DeleteTopicsRequest;
+    run(async {
+        let bench = Bench::start(&[]).await;
+        assert_eq!(bench.commit(8, "g", &[("t", 0, 5, ""), ("t", 1, 5, "")]).await, ok(&["t-0", "t-1"]));
+        assert_eq!(
+            bench.commit(8, "g", &[("__consumer_offsets", 0, 5, "")]).await,
+            ok(&["__consumer_offsets-0"])
+        );
+        let request =
+            DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 30_000, ..Default::default() };
+        assert_eq!(bench.ask(5, &request).await.responses[0].error_code, 0);
+        let rest = (0, vec!["__consumer_offsets-0 5 4  0".into()]);
+        until_holds("the topic's offsets go", PATIENCE, async || bench.fetch(8, "g", None).await == rest)
+            .await;
+        bench.create_topic().await;
+        assert_eq!(bench.fetch(8, "g", Some(&[("t", &[0])])).await, (0, vec!["t-0 -1 -1  0".into()]));
+    });
+}
+
+/// A group whose offsets cannot be deleted is not deleted at all.
+#[test]
+fn a_group_that_cannot_be_deleted_is_there_as_before() {
+    use client::wire::messages::DeleteGroupsRequest;
+    run(async {
+        let bench = Bench::start(&[("offsets.commit.timeout.ms", "300")]).await;
+        until_holds("it commits", PATIENCE, async || {
+            bench.commit(8, "g", &[("t", 0, 5, "")]).await == ok(&["t-0"])
+        })
+        .await;
+        let delete = DeleteGroupsRequest { groups_names: vec!["g".into()] };
+        bench.cluster.zookeeper.pause();
+        assert_eq!(bench.ask(2, &delete).await.results[0].error_code, 14, "COORDINATOR_LOAD_IN_PROGRESS");
+        bench.cluster.zookeeper.resume();
+        assert_eq!(bench.list().await, ["g"]);
+        until_holds("it commits again", PATIENCE, async || {
+            bench.commit(8, "g", &[("t", 0, 6, "")]).await == ok(&["t-0"])
+        })
+        .await;
+        until_holds("it is as before", PATIENCE, async || {
+            bench.fetch(8, "g", None).await == (0, vec!["t-0 6 4  0".into()])
+        })
+        .await;
+        until_holds("it is deleted", PATIENCE, async || {
+            bench.ask(2, &delete).await.results[0].error_code == 0
+        })
+        .await;
+        assert_eq!(bench.list().await, [""; 0]);
+        assert_eq!(bench.fetch(8, "g", None).await, (0, vec![]));
     });
 }
 
