@@ -30,7 +30,8 @@ pub(super) struct Offsets {
     /// so that an older one in ZooKeeper does not show.
     logged: Mutex<BTreeMap<OffsetKey, Logged>>,
     /// Held while a commit takes its place in the log and in ZooKeeper's queue, which is the same in both.
-    in_order: Mutex<()>,
+    /// Of each key, how many commits are in the log and not yet in `logged`.
+    in_order: Mutex<BTreeMap<OffsetKey, usize>>,
 }
 
 #[derive(Debug)]
@@ -49,7 +50,7 @@ impl Offsets {
             store: Arc::clone(store),
             zookeeper: Mutex::new(None),
             logged: Mutex::default(),
-            in_order: Mutex::new(()),
+            in_order: Mutex::default(),
         }
     }
 
@@ -59,6 +60,10 @@ impl Offsets {
 
     fn lock_logged(&self) -> MutexGuard<'_, BTreeMap<OffsetKey, Logged>> {
         self.logged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_order(&self) -> MutexGuard<'_, BTreeMap<OffsetKey, usize>> {
+        self.in_order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn of_group(&self, group: &str) -> BTreeMap<TopicPartition, Option<CommittedOffset>> {
@@ -166,18 +171,15 @@ impl Led {
         let count = commits.len();
         let group: Arc<str> = Arc::from(&**group);
         let began = self.begin_commit(&group, commits);
-        let led = Arc::clone(self);
         async move {
-            let Began { appending, written, landing } = match began {
+            let Began { logging, landing } = match began {
                 Ok(began) => began,
                 Err(code) => return vec![Err(code); count],
             };
-            if let Some(appending) = appending {
-                let end = appending.end();
-                if let Err(code) = appending.done().await {
-                    return vec![Err(told_to_committers(code)); count];
-                }
-                led.remember(end, written);
+            if let Some(logging) = logging
+                && let Err(code) = logging.done().await
+            {
+                return vec![Err(told_to_committers(code)); count];
             }
             match landing {
                 Some(landing) => {
@@ -194,20 +196,26 @@ impl Led {
         commits: Vec<(TopicPartition, NewCommit)>,
     ) -> Result<Began<impl Future<Output = Vec<Result<(), OffsetError>>> + Send + use<>>, ErrorCode> {
         let storage = self.storage();
-        let _in_order = self.offsets.in_order.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut appending, mut written) = (None, Vec::new());
+        let mut in_order = self.offsets.lock_order();
+        let mut logging = None;
         if storage != OffsetsStorage::ZooKeeper {
-            written = stamped(group, &commits, Now::read().unix_ms);
-            appending = Some(self.append_offsets(&written).map_err(told_to_committers)?);
+            let written = stamped(group, &commits, Now::read().unix_ms);
+            let appending = self.append_offsets(&written).map_err(told_to_committers)?;
+            for (key, _) in &written {
+                *in_order.entry(key.clone()).or_default() += 1;
+            }
+            logging = Some(Logging { led: Arc::clone(self), appending: Some(appending), written });
         }
         let landing = match storage {
             OffsetsStorage::Kafka => None,
             OffsetsStorage::ZooKeeper | OffsetsStorage::Both => {
-                let offsets = self.zookeeper().map_err(|error| ErrorCode::from(&error))?;
-                Some(offsets.commit(group, commits))
+                Some(self.zookeeper().map(|offsets| offsets.commit(group, commits)))
             }
         };
-        Ok(Began { appending, written, landing })
+        // What is given up below wants the lock.
+        drop(in_order);
+        let landing = landing.transpose().map_err(|error| ErrorCode::from(&error))?;
+        Ok(Began { logging, landing })
     }
 
     fn append_offsets(
@@ -235,19 +243,19 @@ impl Led {
         let appending = self.append_offsets(&tombstones).map_err(told)?;
         let end = appending.end();
         appending.done().await.map_err(told)?;
-        self.remember(end, tombstones);
+        self.remember(end, &tombstones);
         Ok(())
     }
 
     /// What the log now says, if that is where offsets are read.
-    fn remember(&self, end: Offset, written: Vec<(OffsetKey, Option<CommittedOffset>)>) {
+    fn remember(&self, end: Offset, written: &[(OffsetKey, Option<CommittedOffset>)]) {
         if self.storage() != OffsetsStorage::Kafka {
             return;
         }
         let mut logged = self.offsets.lock_logged();
         for (key, value) in written {
-            if logged.get(&key).is_none_or(|known| known.end < end) {
-                logged.insert(key, Logged { end, value });
+            if logged.get(key).is_none_or(|known| known.end < end) {
+                logged.insert(key.clone(), Logged { end, value: value.clone() });
             }
         }
     }
@@ -359,12 +367,12 @@ impl Led {
         self.zookeeper()?.expire(now_ms, retention_ms, of).await
     }
 
-    /// Whether a group has no offset that a coordinator committed.
+    /// Whether a group is known to have no offset that a coordinator committed.
     pub(super) fn has_no_offsets(self: &Arc<Self>, group: &str) -> bool {
         match self.storage() {
             OffsetsStorage::Kafka => self.offsets.of_group(group).values().all(Option::is_none),
             OffsetsStorage::ZooKeeper | OffsetsStorage::Both => {
-                self.zookeeper().is_ok_and(|offsets| !offsets.has_group(group))
+                self.zookeeper().is_ok_and(|offsets| offsets.lacks_group(group))
             }
         }
     }
@@ -378,10 +386,39 @@ impl Led {
             let kept = logged.iter().filter_map(|(key, logged)| Some((key, logged.value.as_ref()?)));
             kept.filter(|(key, value)| is_to_go(key, value)).map(|(key, _)| key.clone()).collect()
         };
+        let mut deleted = 0;
         for some in doomed.chunks(TOMBSTONES) {
-            self.append_tombstones(some).await?;
+            deleted += self.bury_logged(some, &is_to_go).await?;
         }
-        Ok(doomed.len())
+        Ok(deleted)
+    }
+
+    /// Appends tombstones for those that are still to go, and of which nothing newer is in the log.
+    async fn bury_logged(
+        &self,
+        doomed: &[OffsetKey],
+        is_to_go: impl Fn(&OffsetKey, &CommittedOffset) -> bool,
+    ) -> Result<usize, OffsetError> {
+        let told = |code| OffsetError::Log(told_to_committers(code));
+        let (appending, tombstones) = {
+            let in_order = self.offsets.lock_order();
+            let logged = self.offsets.lock_logged();
+            let is_due = |key: &&OffsetKey| {
+                let value = logged.get(*key).and_then(|logged| logged.value.as_ref());
+                !in_order.contains_key(*key) && value.is_some_and(|value| is_to_go(key, value))
+            };
+            let due = doomed.iter().filter(is_due);
+            let tombstones: Vec<_> = due.map(|key| (key.clone(), None)).collect();
+            drop(logged);
+            if tombstones.is_empty() {
+                return Ok(0);
+            }
+            (self.append_offsets(&tombstones).map_err(told)?, tombstones)
+        };
+        let (end, count) = (appending.end(), tombstones.len());
+        appending.done().await.map_err(told)?;
+        self.remember(end, &tombstones);
+        Ok(count)
     }
 }
 
@@ -390,10 +427,41 @@ const TOMBSTONES: usize = 250;
 
 /// A commit that has its place in the order.
 struct Began<F> {
-    appending: Option<Appending>,
-    /// What is appended.
-    written: Vec<(OffsetKey, Option<CommittedOffset>)>,
+    logging: Option<Logging>,
     landing: Option<F>,
+}
+
+/// Commits that are in the log. Once this is dropped `logged` has them, or never will by them.
+struct Logging {
+    led: Arc<Led>,
+    /// `None` once it is waited for.
+    appending: Option<Appending>,
+    written: Vec<(OffsetKey, Option<CommittedOffset>)>,
+}
+
+impl Logging {
+    async fn done(mut self) -> Result<(), ErrorCode> {
+        if let Some(appending) = self.appending.take() {
+            let end = appending.end();
+            appending.done().await?;
+            self.led.remember(end, &self.written);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        let mut in_order = self.led.offsets.lock_order();
+        for (key, _) in &self.written {
+            if let Some(count) = in_order.get_mut(key) {
+                *count -= 1;
+                if *count == 0 {
+                    in_order.remove(key);
+                }
+            }
+        }
+    }
 }
 
 /// Commits as the log has them: always with a time.
