@@ -143,7 +143,7 @@ pub(super) fn classic_code(error: &ZkError) -> ErrorCode {
     }
 }
 
-/// In the request's order, each partition once.
+/// In the request's order, each partition once; topics of no partition are left out.
 fn respond(body: &OffsetCommitRequest, outcomes: &Outcomes) -> OffsetCommitResponse {
     let mut left = outcomes.clone();
     let mut topics: Vec<OffsetCommitResponseTopic> = Vec::new();
@@ -161,6 +161,7 @@ fn respond(body: &OffsetCommitRequest, outcomes: &Outcomes) -> OffsetCommitRespo
             })
             .collect();
         match topics.iter_mut().find(|known| known.name == topic.name) {
+            None if partitions.is_empty() => {}
             Some(known) => known.partitions.extend(partitions),
             None => topics.push(OffsetCommitResponseTopic { name: topic.name.clone(), partitions }),
         }

@@ -23,7 +23,7 @@ async fn delete(
     context: &Context,
     body: &OffsetDeleteRequest,
 ) -> Result<Vec<OffsetDeleteResponseTopic>, ErrorCode> {
-    let led = context.coordinator.led(&body.group_id)?;
+    let led = context.coordinator.named(&body.group_id)?;
     let names: Vec<Str> = body.topics.iter().map(|topic| topic.name.clone()).collect();
     let are_read = led.check_offset_delete(&body.group_id, &names)?;
     let metadata = context.metadata.snapshot();

@@ -18,6 +18,7 @@ mod groups_tool;
 mod idempotence;
 mod kill;
 mod log_interop;
+mod offsets_answers;
 mod offsets_api;
 mod offsets_fence;
 mod offsets_handover;
