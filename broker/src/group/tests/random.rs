@@ -145,6 +145,10 @@ proptest! {
         for step in &steps {
             perform(&mut driven, &mut known, step);
             last = driven.stores.last().map(|store| store.value.clone()).or(last);
+            if let Step::Stored { succeeds: false } = step {
+                // What failed to be stored is not what goes on.
+                last = None;
+            }
             // Once an append has succeeded and nothing else happened, a successor finds what members know.
             if let (Step::Stored { succeeds: true }, State::Stable, Some(value)) = (step, driven.group.state(), &last)
                 && value.generation == driven.group.generation()
