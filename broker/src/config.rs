@@ -16,7 +16,7 @@ use crate::partition::RequiredAcks;
 
 pub use definition::{Definition, Dynamic, Status};
 pub use layers::{Layers, Source, Synonym, admit_dynamic};
-pub use listener::{Listener, SecurityProtocol};
+pub use listener::Listener;
 pub use problem::{ConfigError, Problem, Warning};
 pub use value::{Kind, Value, WrongValue};
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use client::ids::BrokerId;
 use client::record::{Codec, Compression};
 use client::zk::CreateMode;
-use client::znode::broker::{Endpoint, SecurityProtocol};
+use client::znode::broker::Endpoint;
 use client::znode::config::Overrides;
 use client::znode::notification;
 use tokio::net::lookup_host;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::BrokerError;
 use crate::clock::Now;
-use crate::config::{Config, Layers, SecurityProtocol as Protocol, Value, topic};
+use crate::config::{Config, Layers, Value, topic};
 use crate::dynamic_config::DynamicConfig;
 use crate::log::disk::raise_open_file_limit;
 use crate::log::{Disk, LogConfig, LogDirs, LogDirsError, LogDirsOptions};
@@ -169,12 +169,7 @@ pub(super) fn identity(config: &Config, id: BrokerId, bound: &BTreeMap<Arc<str>,
     let ports = bound.iter().map(|(name, address)| (name.to_string(), address.port())).collect();
     let endpoint = |listener: crate::config::Listener| Endpoint {
         listener: listener.name,
-        security_protocol: match listener.protocol {
-            Protocol::Plaintext => SecurityProtocol::Plaintext,
-            Protocol::Ssl => SecurityProtocol::Ssl,
-            Protocol::SaslPlaintext => SecurityProtocol::SaslPlaintext,
-            Protocol::SaslSsl => SecurityProtocol::SaslSsl,
-        },
+        security_protocol: listener.protocol,
         host: listener.host.unwrap_or_default(),
         port: i32::from(listener.port),
     };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use client::znode::broker::SecurityProtocol;
 use thiserror::Error;
 
 /// Where the broker listens, or what others are told.
@@ -10,20 +11,12 @@ use thiserror::Error;
 pub struct Listener {
     /// Upper case.
     pub name: String,
+    /// Only plaintext can be served.
     pub protocol: SecurityProtocol,
     /// `None`: every interface when listening, the machine's name when advertised.
     pub host: Option<String>,
     /// 0 leaves the choice to the system.
     pub port: u16,
-}
-
-/// How a listener's traffic is protected. Only plaintext can be served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SecurityProtocol {
-    Plaintext,
-    Ssl,
-    SaslPlaintext,
-    SaslSsl,
 }
 
 /// What is wrong with a list of listeners.
@@ -47,48 +40,6 @@ pub(super) enum ListenerError {
     MappedTwice(String),
     #[error("there is no listener in it")]
     Empty,
-}
-
-impl SecurityProtocol {
-    const ALL: [SecurityProtocol; 4] = [
-        SecurityProtocol::Plaintext,
-        SecurityProtocol::Ssl,
-        SecurityProtocol::SaslPlaintext,
-        SecurityProtocol::SaslSsl,
-    ];
-
-    pub fn parse(name: &str) -> Option<SecurityProtocol> {
-        Self::ALL.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(name))
-    }
-
-    pub fn of_id(id: i16) -> Option<SecurityProtocol> {
-        Self::ALL.into_iter().find(|protocol| protocol.id() == id)
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            SecurityProtocol::Plaintext => "PLAINTEXT",
-            SecurityProtocol::Ssl => "SSL",
-            SecurityProtocol::SaslPlaintext => "SASL_PLAINTEXT",
-            SecurityProtocol::SaslSsl => "SASL_SSL",
-        }
-    }
-
-    /// The number in UpdateMetadata requests.
-    pub fn id(self) -> i16 {
-        match self {
-            SecurityProtocol::Plaintext => 0,
-            SecurityProtocol::Ssl => 1,
-            SecurityProtocol::SaslPlaintext => 2,
-            SecurityProtocol::SaslSsl => 3,
-        }
-    }
-}
-
-impl fmt::Display for SecurityProtocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 impl fmt::Display for Listener {

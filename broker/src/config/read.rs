@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use client::ids::BrokerId;
 use client::record::Codec;
+use client::znode::broker::SecurityProtocol;
 
 use crate::config::layers::Layers;
-use crate::config::listener::{self, Listener, SecurityProtocol};
+use crate::config::listener::{self, Listener};
 use crate::config::problem::{ConfigError, Problem};
 use crate::config::refusal::{SASL, TLS};
 use crate::config::value::Value;

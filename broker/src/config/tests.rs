@@ -1,5 +1,7 @@
 //! `server.properties`, good and bad, as tables.
 
+use client::znode::broker::SecurityProtocol;
+
 use super::*;
 
 fn load(lines: &[&str]) -> Result<Loaded, ConfigError> {

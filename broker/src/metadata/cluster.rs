@@ -11,8 +11,8 @@ use client::wire::messages::UpdateMetadataRequest;
 use client::wire::messages::update_metadata_request::{
     UpdateMetadataBroker, UpdateMetadataEndpoint, UpdateMetadataPartitionState,
 };
+use client::znode::broker::SecurityProtocol;
 
-use crate::config::SecurityProtocol;
 use crate::metadata::shards::Shards;
 
 /// Stands in a partition's leader for "this partition is being deleted".
