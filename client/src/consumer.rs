@@ -14,6 +14,7 @@ mod offsets;
 mod record;
 mod simple;
 
+pub use crate::record::RecordHeader;
 pub use chunk::CorruptRecords;
 pub use classic::{
     AutoOffsetReset, ClassicConfig, ClassicConfigError, ClassicConsumer, ClassicError, ClassicStream,
@@ -21,5 +22,5 @@ pub use classic::{
 };
 pub use fetcher::{FetchOptions, Fetched, Fetcher, ReadError, Records};
 pub use offsets::{ListOffsetsError, ListedOffset, OffsetSpec, list_offsets};
-pub use record::{ConsumerRecord, Isolation, Position, RecordHeader};
+pub use record::{ConsumerRecord, Isolation, Position};
 pub use simple::{RecordStream, SimpleConsumer, SimpleOptions};

@@ -67,6 +67,7 @@ use tokio::time::{timeout, timeout_at};
 use crate::cluster::Discovery;
 use crate::cluster::{Cluster, TopicState};
 use crate::ids::TopicPartition;
+pub use crate::record::RecordHeader;
 use accumulator::{Accumulator, Offered};
 pub use builder::{ConnectError, ProducerBuilder};
 pub use delivery::Delivery;
@@ -76,7 +77,7 @@ pub use options::{Acks, Idempotence, OptionsError, ProducerOptions};
 use partitioner::Choices;
 pub use partitioner::{Partitioner, Partitioning, key_partition, murmur2};
 pub use properties::PropertyError;
-pub use record::{ProducerRecord, RecordHeader, RecordMetadata};
+pub use record::{ProducerRecord, RecordMetadata};
 pub use sink::RecordSink;
 
 /// Sends records. Clones share everything.

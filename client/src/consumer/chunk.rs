@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::record::{ConsumerRecord, Isolation, Position, RecordHeader};
+use super::record::{ConsumerRecord, Isolation, Position};
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::record::compression::DEFAULT_DECOMPRESSED_MAX_BYTES;
 use crate::record::{
-    AnyBatch, BatchError, BatchHeader, EntryError, LegacyError, PayloadError, Record, RecordError, Tail,
-    batches, for_each_message, payload, records,
+    AnyBatch, BatchError, BatchHeader, EntryError, LegacyError, PayloadError, Record, RecordError,
+    RecordHeader, Tail, batches, for_each_message, payload, records,
 };
 use crate::wire::Str;
 

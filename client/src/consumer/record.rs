@@ -5,8 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::ids::{LeaderEpoch, Offset, TopicPartition};
-use crate::record::TimestampType;
-use crate::wire::Str;
+use crate::record::{RecordHeader, TimestampType};
 
 /// A record as it was read from its partition.
 ///
@@ -27,14 +26,6 @@ pub struct ConsumerRecord {
     /// `None`: a tombstone, if the topic is compacted.
     pub value: Option<Bytes>,
     pub headers: Vec<RecordHeader>,
-}
-
-/// A name and a value beside the record's own (KIP-82). A name may come more than once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordHeader {
-    /// What is not UTF-8 in it is replaced, as Kafka's own clients do.
-    pub key: Str,
-    pub value: Option<Bytes>,
 }
 
 impl ConsumerRecord {

@@ -78,7 +78,7 @@ impl<T> Batch<T> {
                 record
                     .headers
                     .iter()
-                    .map(|header| Header { key: &header.name, value: header.value.as_deref() }),
+                    .map(|header| Header { key: header.key.as_bytes(), value: header.value.as_deref() }),
             );
             builder.push(&NewRecord {
                 timestamp: record.timestamp.unwrap_or(NO_TIMESTAMP),

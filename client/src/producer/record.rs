@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::ids::Offset;
+use crate::record::RecordHeader;
+use crate::wire::Str;
 
 /// A record to be sent.
 ///
@@ -24,15 +26,8 @@ pub struct ProducerRecord {
     pub key: Option<Bytes>,
     /// `None`: a tombstone, which removes the key from a compacted topic.
     pub value: Option<Bytes>,
-    /// In order; names may repeat.
+    /// In order.
     pub headers: Vec<RecordHeader>,
-}
-
-/// A name and a value beside a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordHeader {
-    pub name: Bytes,
-    pub value: Option<Bytes>,
 }
 
 impl ProducerRecord {
@@ -70,8 +65,8 @@ impl ProducerRecord {
     }
 
     #[must_use]
-    pub fn header(mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) -> ProducerRecord {
-        self.headers.push(RecordHeader { name: name.into(), value: Some(value.into()) });
+    pub fn header(mut self, key: impl Into<Str>, value: impl Into<Bytes>) -> ProducerRecord {
+        self.headers.push(RecordHeader { key: key.into(), value: Some(value.into()) });
         self
     }
 
@@ -79,7 +74,7 @@ impl ProducerRecord {
     pub(super) fn size_max(&self) -> usize {
         let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
         let headers: usize =
-            self.headers.iter().map(|header| 2 * LENGTH_MAX + header.name.len() + of(&header.value)).sum();
+            self.headers.iter().map(|header| 2 * LENGTH_MAX + header.key.len() + of(&header.value)).sum();
         RECORD_OVERHEAD_MAX + of(&self.key) + of(&self.value) + headers
     }
 }

@@ -19,6 +19,7 @@ pub mod down_convert;
 mod endian;
 pub mod entry;
 mod gzip;
+mod header;
 pub mod legacy;
 mod lz4;
 pub mod message_set;
@@ -40,6 +41,7 @@ pub use builder::{BatchBuilder, BatchOptions, BuildError, NewRecord, Producer};
 pub use compression::{Compression, CompressionError};
 pub use down_convert::{DownConvertError, down_convert};
 pub use entry::{AnyBatch, BatchSummary, Batches, EntryError, EntryHeader, Tail, batches};
+pub use header::RecordHeader;
 
 pub use legacy::{LegacyError, Message, for_each_message};
 pub use message_set::{MessageFormat, MessageSetBuilder};

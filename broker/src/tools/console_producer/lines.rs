@@ -132,7 +132,8 @@ impl LineFormat {
                     "Header keys should not be equal to the null marker '{marker}' as they can't be null"
                 )));
             }
-            parsed.push(RecordHeader { name: Bytes::copy_from_slice(name), value });
+            let key = String::from_utf8_lossy(name).into_owned().into();
+            parsed.push(RecordHeader { key, value });
         }
         Ok(parsed)
     }
@@ -196,9 +197,8 @@ mod tests {
     fn read(line: &str, properties: &[(&str, &str)]) -> Result<String, String> {
         let record = format(properties)?.record(line.as_bytes(), 1).map_err(|error| error.message)?;
         let headers = record.headers.iter();
-        let headers: Vec<String> = headers
-            .map(|header| format!("{}:{}", text(&Some(header.name.clone())), text(&header.value)))
-            .collect();
+        let headers: Vec<String> =
+            headers.map(|header| format!("{}:{}", header.key, text(&header.value))).collect();
         Ok(format!("{} {} {}", headers.join(","), text(&record.key), text(&record.value)))
     }
 
