@@ -158,7 +158,9 @@ impl ClassicConfig {
                     &[("zookeeper", ())],
                 )?;
             }
-            _ => {}
+            _ => {
+                tracing::warn!(property.name, property.value, "this property means nothing to the consumer");
+            }
         }
         Ok(())
     }
