@@ -12,9 +12,23 @@ use super::view::{Stage, TOPIC};
 const LIBRARIES: [Library; 4] = [Library::Java, Library::Console, Library::Confluent, Library::KafkaPython];
 const PER_SECOND: u32 = 200;
 
-/// Their groups go on in the same generation, and nobody calls back.
 #[test]
 fn stock_clients_do_not_notice_that_their_coordinator_dies() {
+    let breaks: [fn(&mut Stage) -> i32; 2] = [Stage::kill_coordinator, Stage::kill_a_leader];
+    do_not_notice(&breaks);
+}
+
+#[test]
+fn stock_clients_do_not_notice_a_rolling_restart() {
+    let stop = |stage: &mut Stage, id| {
+        stage.stop(id);
+        id
+    };
+    do_not_notice(&[1, 2, 3].map(|id| move |stage: &mut Stage| stop(stage, id)));
+}
+
+/// Groups go on in the same generation, and nobody calls back, whenever a broker is taken away and given back.
+fn do_not_notice(breaks: &[impl Fn(&mut Stage) -> i32]) {
     let mut stage = Stage::set();
     let parties = LIBRARIES.map(|library| Party::start(library, Kind::Dynamic, &stage));
     let load = Load::start(&stage.cluster.bootstrap(), TOPIC, PER_SECOND);
@@ -25,14 +39,14 @@ fn stock_clients_do_not_notice_that_their_coordinator_dies() {
     }
     let before: Vec<Seen> = parties.iter().map(|party| party.seen(&stage)).collect();
 
-    for kill in [Stage::kill_coordinator, Stage::kill_a_leader] {
+    for take_away in breaks {
         load.wait_for_more(200, PATIENCE);
-        let victim = kill(&mut stage);
+        let id = take_away(&mut stage);
         load.wait_for_more(200, PATIENCE);
         for (party, before) in parties.iter().zip(&before) {
             assert_eq!(&party.seen(&stage), before);
         }
-        stage.revive(victim);
+        stage.revive(id);
     }
 
     let outcome = load.finish();

@@ -59,6 +59,13 @@ impl Stage {
         victim
     }
 
+    /// Stops a broker in good order.
+    pub(super) fn stop(&mut self, id: i32) {
+        let status = self.cluster.terminate(id);
+        assert!(status.success(), "broker {id} ended with {status}");
+        self.wait_until_led_without(id);
+    }
+
     fn kill(&mut self, victim: i32) {
         self.cluster.kill(victim);
         self.wait_until_led_without(victim);
