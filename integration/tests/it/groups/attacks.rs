@@ -4,7 +4,10 @@
 use std::time::{Duration, Instant};
 
 use client::wire::ErrorCode;
-use client::wire::messages::DeleteTopicsRequest;
+use client::wire::messages::leave_group_request::MemberIdentity;
+use client::wire::messages::{
+    DeleteGroupsRequest, DeleteTopicsRequest, DescribeGroupsRequest, LeaveGroupRequest,
+};
 use integration::cluster::{PATIENCE, SESSION_TIMEOUT_MS};
 use integration::wait;
 use rustix::process::Signal;
@@ -100,6 +103,41 @@ fn groups_whose_topic_is_deleted_begin_anew_where_they_were() {
         let expected = ErrorCode::UnknownMemberId.name();
         assert!(saw.surprises.iter().all(|one| one.ends_with(expected)), "{group}: {:?}", saw.surprises);
     }
+}
+
+/// The group stays until all of it can go.
+#[test]
+fn a_deletion_that_zookeeper_did_not_answer_is_repeated() {
+    let stage = Stage::set_with(&[("offsets.commit.timeout.ms", "1000")]);
+    let crowd = Crowd::start(&stage.cluster, &["g".to_owned()]);
+    crowd.wait_for_more("commits", 1, |saw| saw.commits);
+    crowd.finish();
+    let coordinator = stage.cluster.address(stage.coordinator());
+    let described = || {
+        let request = DescribeGroupsRequest { groups: vec!["g".into()], ..DescribeGroupsRequest::default() };
+        ask_once(&coordinator, 5, &request).expect("the broker answers").groups.remove(0)
+    };
+    let member_id = described().members.remove(0).member_id;
+    let member = MemberIdentity { member_id, ..MemberIdentity::default() };
+    let leave = LeaveGroupRequest { group_id: "g".into(), members: vec![member], ..Default::default() };
+    assert_eq!(ask_once(&coordinator, 5, &leave).expect("the broker answers").error_code, 0);
+
+    let delete = || {
+        let request = DeleteGroupsRequest { groups_names: vec!["g".into()] };
+        let answer = ask_once(&coordinator, 2, &request).expect("the broker answers");
+        ErrorCode::from_code(answer.results[0].error_code)
+    };
+    stage.cluster.zookeeper.pause();
+    assert_eq!(delete(), ErrorCode::CoordinatorLoadInProgress);
+    assert_eq!(&*described().group_state, "Empty");
+    stage.cluster.zookeeper.resume();
+    wait::until("the group is deleted", PATIENCE, || match delete() {
+        ErrorCode::None => Some(()),
+        ErrorCode::CoordinatorLoadInProgress => None,
+        other => panic!("the deletion is refused: {other:?}"),
+    });
+    assert_eq!(&*described().group_state, "Dead");
+    assert!(stage.observer.children("/consumers/g/offsets").is_empty());
 }
 
 /// Ids given out to members that never come: as many as a group keeps, and more.

@@ -145,7 +145,10 @@ impl Worker {
     fn follow(&self, what: &str, code: ErrorCode) -> Next {
         match code {
             ErrorCode::None | ErrorCode::CoordinatorLoadInProgress => Next::GoOn,
-            ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable => Next::Find,
+            // The last one if the log's followers are slow.
+            ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable | ErrorCode::RequestTimedOut => {
+                Next::Find
+            }
             other => {
                 self.note(|saw| saw.surprises.push(format!("{what}: {}", other.name())));
                 Next::Join
