@@ -41,6 +41,7 @@ fn groups_outlive_zookeepers_silence_and_deposed_coordinators() {
         (paused.elapsed() > Duration::from_millis(u64::from(SESSION_TIMEOUT_MS) * 3 / 2)).then_some(())
     });
     stage.cluster.zookeeper.resume();
+    stage.look_anew();
     crowd.wait_for_more("commits", 5, |saw| saw.commits);
 
     // A coordinator that stands still loses its session and its lead, and does not know when it goes on.

@@ -49,14 +49,19 @@ impl Stage {
         victim
     }
 
-    /// Kills a broker that leads a partition of the topic and does not coordinate.
+    /// Kills a broker that leads a partition of the topic; if possible one that does not coordinate.
     pub(super) fn kill_a_leader(&mut self) -> i32 {
         let coordinator = self.coordinator();
         let states = self.observer.states(TOPIC, PARTITIONS).expect("the topic is there");
         let leaders: BTreeSet<i32> = states.iter().map(|state| state.leader).collect();
-        let victim = *leaders.iter().find(|id| **id != coordinator).expect("several brokers lead");
+        let victim = leaders.iter().copied().find(|id| *id != coordinator).unwrap_or(coordinator);
         self.kill(victim);
         victim
+    }
+
+    /// Looks at ZooKeeper by a new session: it may have ended the one before.
+    pub(super) fn look_anew(&mut self) {
+        self.observer = Observer::connect(&self.cluster.zookeeper.connect_string());
     }
 
     /// Stops a broker in good order.
