@@ -18,7 +18,7 @@ pub use crate::record::RecordHeader;
 pub use chunk::CorruptRecords;
 pub use classic::{
     AutoOffsetReset, ClassicConfig, ClassicConfigError, ClassicConsumer, ClassicError, ClassicStream,
-    ClassicStreamError, RebalanceError, Strategy, Subscription, UnevenSubscriptions,
+    ClassicStreamError, OffsetsStorage, RebalanceError, Strategy, Subscription, UnevenSubscriptions,
 };
 pub use fetcher::{FetchOptions, Fetched, Fetcher, ReadError, Records};
 pub use offsets::{ListOffsetsError, ListedOffset, OffsetSpec, list_offsets};

@@ -7,6 +7,7 @@
 //!   be one a partition, and keeps the group's progress under `offsets`.
 //! - All of that is written in one session. When the server ends it, the partitions are anybody's; the
 //!   member gives nothing more of them, commits nothing of them, and joins anew.
+//! - With `offsets.storage=kafka` the offsets are with the brokers instead, or, with `dual.commit.enabled`, too.
 //! - Unlike Kafka's own, a member keeps what still falls to it when others come and go, and reads the offset
 //!   of a partition only when it owns it.
 //!
@@ -34,6 +35,7 @@ mod error;
 mod member;
 mod registry;
 mod session;
+mod stored;
 mod stream;
 mod subscription;
 mod topics;
@@ -51,10 +53,11 @@ use crate::connection::ConnectionOptions;
 use crate::wire::Str;
 use crate::zk::WatchPool;
 pub use assignment::{Strategy, UnevenSubscriptions};
-pub use config::{AutoOffsetReset, ClassicConfig, ClassicConfigError};
+pub use config::{AutoOffsetReset, ClassicConfig, ClassicConfigError, OffsetsStorage};
 pub use error::{ClassicError, RebalanceError};
 use member::{Command, Member, Thread};
 use session::Guard;
+use stored::Stored;
 use stream::StreamShared;
 pub use stream::{ClassicStream, ClassicStreamError};
 pub use subscription::Subscription;
@@ -108,6 +111,7 @@ impl ClassicConsumer {
         let (commands, receiver) = mpsc::channel(1);
         let (started, first_rebalance) = oneshot::channel();
         let member = Member {
+            stored: Stored::new(&config, &cluster),
             subscription,
             cluster,
             topics: Topics::new(WatchPool::new(zk)),

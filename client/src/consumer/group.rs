@@ -87,7 +87,9 @@ pub use crate::producer::PropertyError;
 use crate::wire::Str;
 pub use builder::{ConnectError, GroupConsumerBuilder};
 pub use commits::PendingCommit;
+pub(super) use committed::{Committed, Committer};
 pub use committed::{OffsetAndMetadata, OffsetsError};
+pub(super) use coordinator::Coordinator;
 pub use coordinator::CoordinatorError;
 pub use error::ConsumerError;
 pub use listener::{Rebalance, RebalanceListener};
@@ -95,8 +97,6 @@ pub use membership::Refusal;
 pub use options::{AutoOffsetReset, GroupConsumerOptions, OptionsError};
 
 use commits::Commits;
-use committed::Committed;
-use coordinator::Coordinator;
 use member::{Member, Tasks};
 use membership::Settings;
 use placing::{Finder, Placing};

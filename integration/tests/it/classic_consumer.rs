@@ -4,6 +4,7 @@
 mod assignment;
 mod group;
 mod interop;
+mod offsets_with_brokers;
 mod simple;
 mod znodes;
 

@@ -14,6 +14,19 @@ pub enum AutoOffsetReset {
     Largest,
 }
 
+/// Where the group's offsets are kept: `offsets.storage`. All members must say the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OffsetsStorage {
+    #[default]
+    ZooKeeper,
+    /// With the brokers, by way of the group's coordinator.
+    Kafka {
+        /// `dual.commit.enabled`: in ZooKeeper too, and the larger offset of both counts. So a group can move
+        /// from one place to the other while members of either kind are at work.
+        dual_commit: bool,
+    },
+}
+
 /// Settings of a [`ClassicConsumer`](super::ClassicConsumer).
 #[derive(Debug, Clone)]
 pub struct ClassicConfig {
@@ -36,6 +49,11 @@ pub struct ClassicConfig {
     pub auto_commit_interval: Duration,
     /// `auto.offset.reset`
     pub auto_offset_reset: AutoOffsetReset,
+    /// `offsets.storage` and `dual.commit.enabled`
+    pub offsets_storage: OffsetsStorage,
+    /// `offsets.channel.socket.timeout.ms`: for how long the group's coordinator is asked for offsets, or to keep
+    /// them.
+    pub offsets_channel_socket_timeout: Duration,
     /// `partition.assignment.strategy`; all members must have the same.
     pub strategy: Strategy,
     /// `rebalance.max.retries`: attempts at taking the partitions that fall to this member.
@@ -81,6 +99,8 @@ impl ClassicConfig {
             auto_commit: true,
             auto_commit_interval: millis(60_000),
             auto_offset_reset: AutoOffsetReset::Largest,
+            offsets_storage: OffsetsStorage::ZooKeeper,
+            offsets_channel_socket_timeout: millis(10_000),
             strategy: Strategy::Range,
             rebalance_max_retries: 4,
             rebalance_backoff: millis(2_000),
@@ -101,16 +121,21 @@ impl ClassicConfig {
         let mut config = ClassicConfig::new("", "");
         let mut sync_time = None;
         let mut backoff = None;
+        let mut dual_commit = true;
         for (name, value) in properties {
             let property = Property { name: name.as_ref(), value: value.as_ref().trim() };
             match property.name {
                 "zookeeper.sync.time.ms" => sync_time = Some(property.millis()?),
                 "rebalance.backoff.ms" => backoff = Some(property.millis()?),
+                "dual.commit.enabled" => dual_commit = property.boolean()?,
                 _ => config.set(&property)?,
             }
         }
         if let Some(backoff) = backoff.or(sync_time) {
             config.rebalance_backoff = backoff;
+        }
+        if let OffsetsStorage::Kafka { dual_commit: wanted } = &mut config.offsets_storage {
+            *wanted = dual_commit;
         }
         config.checked()
     }
@@ -150,13 +175,13 @@ impl ClassicConfig {
                 };
             }
             "exclude.internal.topics" => self.exclude_internal_topics = property.boolean()?,
-            // Kafka's other value keeps a group's offsets with the brokers, where this consumer does not look:
-            // passing it over would let the group begin anew.
             "offsets.storage" => {
-                property.one_of(
-                    "zookeeper: a group's offsets in brokers are for group consumers",
-                    &[("zookeeper", ())],
-                )?;
+                let kafka = OffsetsStorage::Kafka { dual_commit: true };
+                let values = [("zookeeper", OffsetsStorage::ZooKeeper), ("kafka", kafka)];
+                self.offsets_storage = property.one_of("zookeeper or kafka", &values)?;
+            }
+            "offsets.channel.socket.timeout.ms" => {
+                self.offsets_channel_socket_timeout = property.millis()?;
             }
             _ => {
                 tracing::warn!(property.name, property.value, "this property means nothing to the consumer");
@@ -261,9 +286,11 @@ mod tests {
             error(&[("group.id", "a/b")]),
             "the property group.id is 'a/b', but it should be of letters, digits, '.', '_' and '-' only"
         );
-        assert!(
-            error(&[("offsets.storage", "kafka")]).starts_with("the property offsets.storage is 'kafka'")
-        );
+        let storage = |more: &[(&str, &str)]| of(more).unwrap().offsets_storage;
+        assert_eq!(storage(&[("dual.commit.enabled", "true")]), OffsetsStorage::ZooKeeper);
+        assert_eq!(storage(&[("offsets.storage", "kafka")]), OffsetsStorage::Kafka { dual_commit: true });
+        let once = storage(&[("dual.commit.enabled", "false"), ("offsets.storage", "kafka")]);
+        assert_eq!(once, OffsetsStorage::Kafka { dual_commit: false });
         assert_eq!(error(&[("group.id", "")]), "Missing required property 'group.id'");
     }
 }

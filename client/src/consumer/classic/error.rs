@@ -3,6 +3,7 @@
 use super::assignment::UnevenSubscriptions;
 use super::config::ClassicConfigError;
 use crate::cluster::ClusterError;
+use crate::consumer::group::OffsetsError;
 use crate::topic_filter::InvalidPattern;
 use crate::zk::ZkError;
 use crate::znode::ZnodeError;
@@ -16,6 +17,9 @@ pub enum ClassicError {
     ZooKeeper(#[from] ZkError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// With `offsets.storage=kafka`.
+    #[error(transparent)]
+    Offsets(#[from] OffsetsError),
     /// Another process uses the same `consumer.id`, or an earlier one of ours ended without closing its
     /// session, which then ends by itself.
     #[error("the group {group} has a member {consumer} already, of another session")]
@@ -33,6 +37,9 @@ pub enum RebalanceError {
     ZooKeeper(#[from] ZkError),
     #[error(transparent)]
     Znode(#[from] ZnodeError),
+    /// With `offsets.storage=kafka`.
+    #[error(transparent)]
+    Offsets(#[from] OffsetsError),
     #[error("the member {member} reads topics by a pattern that cannot be read here: {cause}")]
     Pattern { member: String, cause: InvalidPattern },
     #[error(transparent)]
@@ -45,5 +52,32 @@ pub enum RebalanceError {
 impl RebalanceError {
     pub(super) fn is_session_over(&self) -> bool {
         matches!(self, RebalanceError::ZooKeeper(error) if error.is_session_over())
+    }
+}
+
+/// Why offsets could not be committed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StorageError {
+    #[error(transparent)]
+    ZooKeeper(#[from] ZkError),
+    #[error(transparent)]
+    Brokers(#[from] OffsetsError),
+}
+
+impl From<StorageError> for ClassicError {
+    fn from(error: StorageError) -> ClassicError {
+        match error {
+            StorageError::ZooKeeper(error) => ClassicError::ZooKeeper(error),
+            StorageError::Brokers(error) => ClassicError::Offsets(error),
+        }
+    }
+}
+
+impl From<StorageError> for RebalanceError {
+    fn from(error: StorageError) -> RebalanceError {
+        match error {
+            StorageError::ZooKeeper(error) => RebalanceError::ZooKeeper(error),
+            StorageError::Brokers(error) => RebalanceError::Offsets(error),
+        }
     }
 }

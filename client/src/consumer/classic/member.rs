@@ -13,9 +13,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::assignment::{Assignment, GroupTopic, Strategy, ThreadId};
 use super::config::{AutoOffsetReset, ClassicConfig};
-use super::error::{ClassicError, RebalanceError};
+use super::error::{ClassicError, RebalanceError, StorageError};
 use super::registry::{Members, Registry};
 use super::session::{self, Guard};
+use super::stored::Stored;
 use super::stream::{LostPosition, StreamShared};
 use super::subscription::Subscription;
 use super::topics::Topics;
@@ -23,7 +24,7 @@ use crate::cluster::Cluster;
 use crate::consumer::offsets::{OffsetSpec, list_offsets};
 use crate::consumer::record::Isolation;
 use crate::ids::{Offset, TopicPartition};
-use crate::zk::{Watch, ZkError};
+use crate::zk::Watch;
 
 /// What the consumer's handle asks.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub(super) struct Member {
     pub(super) topics: Topics,
     pub(super) threads: Vec<Thread>,
     pub(super) registry: Registry,
+    pub(super) stored: Stored,
     pub(super) guard: Guard,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) lost: mpsc::UnboundedReceiver<LostPosition>,
@@ -245,7 +247,7 @@ impl Member {
     }
 
     /// Commits what was given of the partitions that were given up, and lets others have them.
-    async fn let_go(&mut self) -> Result<(), ZkError> {
+    async fn let_go(&mut self) -> Result<(), RebalanceError> {
         if self.leaving.is_empty() {
             return Ok(());
         }
@@ -274,7 +276,7 @@ impl Member {
         }
         let ids: Vec<TopicPartition> = self.leaving.keys().cloned().collect();
         // Read after the claim: the one before has committed before it let go.
-        let offsets = self.registry.offsets(&ids).await?;
+        let offsets = self.stored.offsets(&self.registry, &ids).await?;
         self.leaving.clear();
         let threads: BTreeMap<TopicPartition, ThreadId> = wanted.into_iter().collect();
         for (id, offset) in offsets {
@@ -319,10 +321,10 @@ impl Member {
         self.commit_consumed().await
     }
 
-    async fn commit(&mut self, mut offsets: Vec<(TopicPartition, Offset)>) -> Result<(), ZkError> {
+    async fn commit(&mut self, mut offsets: Vec<(TopicPartition, Offset)>) -> Result<(), StorageError> {
         // As in Kafka, what is there already is not written again.
         offsets.retain(|(id, offset)| self.committed.get(id) != Some(offset));
-        self.registry.commit(&offsets).await?;
+        self.stored.commit(&self.registry, &offsets).await?;
         self.committed.extend(offsets);
         Ok(())
     }

@@ -72,13 +72,13 @@ pub enum OffsetsError {
 
 /// Who commits: a member in its generation, or, assigned by hand, nobody in particular.
 #[derive(Debug, Clone)]
-pub(super) struct Committer {
+pub(in crate::consumer) struct Committer {
     pub(super) identity: Identity,
     pub(super) instance_id: Option<Str>,
 }
 
 impl Committer {
-    pub(super) fn nobody() -> Committer {
+    pub(in crate::consumer) fn nobody() -> Committer {
         let identity = Identity { member_id: Str::new(), generation: NO_GENERATION };
         Committer { identity, instance_id: None }
     }
@@ -94,14 +94,14 @@ enum Outcome<T> {
 
 /// The offsets of one group.
 #[derive(Debug)]
-pub(super) struct Committed {
-    pub(super) coordinator: Arc<Coordinator>,
-    pub(super) group_id: Str,
+pub(in crate::consumer) struct Committed {
+    pub(in crate::consumer) coordinator: Arc<Coordinator>,
+    pub(in crate::consumer) group_id: Str,
 }
 
 impl Committed {
     /// Tries until it is done, refused for good, or the time is up.
-    pub(super) async fn commit(
+    pub(in crate::consumer) async fn commit(
         &self,
         offsets: &BTreeMap<TopicPartition, OffsetAndMetadata>,
         committer: &Committer,
@@ -115,7 +115,7 @@ impl Committed {
     }
 
     /// The committed offsets of these partitions; those without one are left out.
-    pub(super) async fn fetch(
+    pub(in crate::consumer) async fn fetch(
         &self,
         partitions: &BTreeSet<TopicPartition>,
         within: Duration,

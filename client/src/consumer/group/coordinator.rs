@@ -47,7 +47,7 @@ impl CoordinatorError {
 }
 
 #[derive(Debug)]
-pub(super) struct Coordinator {
+pub(in crate::consumer) struct Coordinator {
     cluster: Cluster,
     group_id: Str,
     links: Mutex<Links>,
@@ -62,7 +62,7 @@ struct Links {
 }
 
 impl Coordinator {
-    pub(super) fn new(cluster: Cluster, group_id: Str) -> Coordinator {
+    pub(in crate::consumer) fn new(cluster: Cluster, group_id: Str) -> Coordinator {
         Coordinator { cluster, group_id, links: Mutex::default(), finding: tokio::sync::Mutex::default() }
     }
 
