@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use client::ids::Offset;
+use client::ids::{LeaderEpoch, Offset};
 use client::record::{AnyBatch, PayloadError, RecordError, Tail, batches, payload, records};
 use client::wire::Str;
 
@@ -25,6 +25,8 @@ pub struct OffsetOf {
 /// The log's last word on an offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedOffset {
+    /// Of the leader that appended the record.
+    pub log_epoch: LeaderEpoch,
     pub log_offset: Offset,
     /// Of the record, in milliseconds since 1970.
     pub time_ms: i64,
@@ -90,7 +92,7 @@ impl Replay {
             // What is kept must not hold on to the whole batch.
             let own = Bytes::copy_from_slice;
             let (key, value) = (record.key.map(own).unwrap_or_default(), record.value.map(own));
-            let logged = (record.offset, record.timestamp);
+            let logged = (header.leader_epoch, record.offset, record.timestamp);
             let producer = header.attributes.is_transactional().then_some(header.producer_id);
             if let Err(error) = self.take_record(key, value, logged, producer) {
                 self.passed_over += 1;
@@ -104,7 +106,7 @@ impl Replay {
         &mut self,
         key: Bytes,
         value: Option<Bytes>,
-        (log_offset, time_ms): (Offset, i64),
+        (log_epoch, log_offset, time_ms): (LeaderEpoch, Offset, i64),
         producer: Option<i64>,
     ) -> Result<(), record::RecordError> {
         match Key::decode(key)? {
@@ -117,7 +119,7 @@ impl Replay {
             Key::Offset { group, topic, partition } => {
                 let value = value.map(record::decode_offset).transpose()?;
                 let of = OffsetOf { group, topic, partition };
-                let logged = LoggedOffset { log_offset, time_ms, value };
+                let logged = LoggedOffset { log_epoch, log_offset, time_ms, value };
                 match producer {
                     Some(producer) => self.open.entry(producer).or_default().push((of, logged)),
                     None => drop(self.offsets.insert(of, logged)),

@@ -1,10 +1,11 @@
 //! Whether what the log of a coordinating partition says of an offset is newer than what ZooKeeper
 //! says. Pure.
 //!
-//! A coordinator writes with each commit where its log ended, so its own commits are put in order with
-//! the log's records without a clock. Only where somebody else wrote the offset, times decide.
+//! A coordinator writes with each commit where its log ended, and in which epoch, so its own commits are put
+//! in order with the log's records without a clock. Only where somebody else wrote the offset, times decide.
 
-use client::ids::Offset;
+use client::ids::LeaderEpoch;
+use client::znode::commit::LogEnd;
 
 use super::NewCommit;
 use super::stored::Stored;
@@ -19,12 +20,12 @@ pub(super) enum Import {
     Delete,
 }
 
-/// `stored`: what ZooKeeper has; `log_end`: where the log ends.
-pub(super) fn decide(record: &LoggedOffset, stored: Option<&Stored>, log_end: Offset) -> Import {
+/// `stored`: what ZooKeeper has; `epoch`: the leader epoch that is loaded.
+pub(super) fn decide(record: &LoggedOffset, stored: Option<&Stored>, epoch: LeaderEpoch) -> Import {
     match (&record.value, stored) {
         (None, None) => Import::Nothing,
         (Some(value), None) => Import::Write(value.clone().into()),
-        (_, Some(stored)) if !is_newer(record, stored, log_end) => Import::Nothing,
+        (_, Some(stored)) if !is_newer(record, stored, epoch) => Import::Nothing,
         (Some(value), Some(stored)) if stored.commit.is_some() && stored.committed() == *value => {
             Import::Nothing
         }
@@ -35,23 +36,26 @@ pub(super) fn decide(record: &LoggedOffset, stored: Option<&Stored>, log_end: Of
     }
 }
 
-fn is_newer(record: &LoggedOffset, stored: &Stored, log_end: Offset) -> bool {
+fn is_newer(record: &LoggedOffset, stored: &Stored, epoch: LeaderEpoch) -> bool {
     match &stored.commit {
-        Some(commit) if commit.log_end <= log_end => record.log_offset >= commit.log_end,
-        // It names an end that this log never had, so it speaks of another log.
+        Some(commit) if commit.log_end.epoch <= epoch => {
+            LogEnd { epoch: record.log_epoch, offset: record.log_offset } >= commit.log_end
+        }
+        // It names an epoch that is yet to come, so it speaks of another log.
         Some(_) | None => record.time_ms > stored.written_ms,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use client::ids::{LeaderEpoch, ZkVersion};
+    use client::ids::{Offset, ZkVersion};
     use client::znode::commit::Commit;
 
     use super::*;
     use crate::group::CommittedOffset;
 
-    const END: Offset = Offset(100);
+    const EPOCH: LeaderEpoch = LeaderEpoch(5);
+    const LATER: LeaderEpoch = LeaderEpoch(6);
 
     fn value(offset: i64) -> CommittedOffset {
         CommittedOffset {
@@ -64,7 +68,7 @@ mod tests {
     }
 
     fn record(log_offset: i64, time_ms: i64, offset: Option<i64>) -> LoggedOffset {
-        LoggedOffset { log_offset: Offset(log_offset), time_ms, value: offset.map(value) }
+        LoggedOffset { log_epoch: EPOCH, log_offset: Offset(log_offset), time_ms, value: offset.map(value) }
     }
 
     fn classic(offset: i64, written_ms: i64) -> Stored {
@@ -82,7 +86,7 @@ mod tests {
             offset: Offset(offset),
             leader_epoch: LeaderEpoch(1),
             metadata: String::from("m"),
-            log_end: Offset(log_end),
+            log_end: LogEnd { epoch: EPOCH, offset: Offset(log_end) },
             commit_time_ms: Some(1000),
             expire_time_ms: None,
         };
@@ -91,8 +95,8 @@ mod tests {
 
     #[test]
     fn what_zookeeper_lacks_is_imported() {
-        assert_eq!(decide(&record(7, 1000, Some(5)), None, END), Import::Write(value(5).into()));
-        assert_eq!(decide(&record(7, 1000, None), None, END), Import::Nothing);
+        assert_eq!(decide(&record(7, 1000, Some(5)), None, LATER), Import::Write(value(5).into()));
+        assert_eq!(decide(&record(7, 1000, None), None, LATER), Import::Nothing);
     }
 
     #[test]
@@ -103,27 +107,45 @@ mod tests {
         {
             // Whatever the clocks say.
             for time in [1, 1_000_000] {
-                let decided = decide(&record(log_offset, time, Some(5)), Some(&coordinated(6, log_end)), END);
+                let decided =
+                    decide(&record(log_offset, time, Some(5)), Some(&coordinated(6, log_end)), LATER);
                 assert_eq!(decided, expected, "{log_offset} {log_end} {time}");
             }
         }
-        assert_eq!(decide(&record(9, 1, None), Some(&coordinated(6, 9)), END), Import::Delete);
-        assert_eq!(decide(&record(8, 1, None), Some(&coordinated(6, 9)), END), Import::Nothing);
+        assert_eq!(decide(&record(9, 1, None), Some(&coordinated(6, 9)), LATER), Import::Delete);
+        assert_eq!(decide(&record(8, 1, None), Some(&coordinated(6, 9)), LATER), Import::Nothing);
     }
 
     #[test]
-    fn times_decide_where_the_commit_names_no_end_of_this_log() {
-        let stored = [classic(6, 500), coordinated(6, 101)];
+    fn times_decide_where_the_commit_is_of_another_log() {
+        let of_another_log = coordinated(6, 1);
+        let stored = [classic(6, 500), of_another_log];
         for stored in &stored {
-            assert_eq!(decide(&record(9, 500, Some(5)), Some(stored), END), Import::Nothing);
-            assert_eq!(decide(&record(9, 501, Some(5)), Some(stored), END), Import::Write(value(5).into()));
+            assert_eq!(decide(&record(9, 500, Some(5)), Some(stored), LeaderEpoch(4)), Import::Nothing);
+            assert_eq!(
+                decide(&record(9, 501, Some(5)), Some(stored), LeaderEpoch(4)),
+                Import::Write(value(5).into())
+            );
         }
-        assert_eq!(decide(&record(9, 501, None), Some(&stored[0]), END), Import::Nothing);
-        assert_eq!(decide(&record(9, 501, None), Some(&stored[1]), END), Import::Delete);
+        assert_eq!(decide(&record(9, 501, None), Some(&stored[0]), LeaderEpoch(4)), Import::Nothing);
+        assert_eq!(decide(&record(9, 501, None), Some(&stored[1]), LeaderEpoch(4)), Import::Delete);
+    }
+
+    /// A leader dies with a tail that nobody else has; what the next one appends in its place is newer.
+    #[test]
+    fn a_later_epoch_is_newer_however_long_the_log_was() {
+        let later = LoggedOffset { log_epoch: LATER, ..record(95, 1, Some(5)) };
+        assert_eq!(decide(&later, Some(&coordinated(6, 100)), LATER), Import::Write(value(5).into()));
+        let mut stored = coordinated(6, 90);
+        let epoch = LATER;
+        if let Some(commit) = &mut stored.commit {
+            commit.log_end.epoch = epoch;
+        }
+        assert_eq!(decide(&record(95, i64::MAX, Some(5)), Some(&stored), LATER), Import::Nothing);
     }
 
     #[test]
     fn what_is_there_already_is_not_written_again() {
-        assert_eq!(decide(&record(9, 1, Some(6)), Some(&coordinated(6, 9)), END), Import::Nothing);
+        assert_eq!(decide(&record(9, 1, Some(6)), Some(&coordinated(6, 9)), LATER), Import::Nothing);
     }
 }

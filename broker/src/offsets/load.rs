@@ -83,12 +83,11 @@ impl Inner {
     async fn settle(&self, records: &[(OffsetKey, LoggedOffset)]) -> Result<(), OffsetError> {
         let keys: Vec<OffsetKey> = records.iter().map(|(key, _)| key.clone()).collect();
         let stored = self.stored(&keys).await?;
-        let log_end = self.log_end();
         let mut writes: Vec<(OffsetKey, NewCommit)> = Vec::new();
         let mut gone: Vec<OffsetKey> = Vec::new();
         for ((key, record), stored) in records.iter().zip(stored) {
             // What cannot be read is no offset to keep.
-            match decide(record, stored.ok().flatten().as_ref(), log_end) {
+            match decide(record, stored.ok().flatten().as_ref(), self.epoch()) {
                 Import::Nothing => {}
                 Import::Write(commit) => writes.push((key.clone(), commit)),
                 Import::Delete => gone.push(key.clone()),

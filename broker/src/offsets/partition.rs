@@ -6,9 +6,9 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use client::ids::{LeaderEpoch, Offset, TopicPartition};
+use client::ids::{LeaderEpoch, TopicPartition};
 use client::zk::ZkError;
-use client::znode::commit;
+use client::znode::commit::{self, LogEnd};
 use client::znode::partition::state_path;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -207,8 +207,8 @@ impl Inner {
         &self.state_path
     }
 
-    pub(super) fn log_end(&self) -> Offset {
-        (self.coordinated.log_end)()
+    pub(super) fn log_end(&self) -> LogEnd {
+        LogEnd { epoch: self.epoch(), offset: (self.coordinated.log_end)() }
     }
 
     pub(super) fn deadline(&self) -> Instant {

@@ -4,7 +4,7 @@
 use client::ids::{LeaderEpoch, Offset, ZkVersion};
 use client::wire::Str;
 use client::zk::{LARGEST_REQUEST, Node, Op};
-use client::znode::commit::{self, Commit};
+use client::znode::commit::{self, Commit, LogEnd};
 use client::znode::consumer;
 
 use super::{NewCommit, OffsetError, OffsetKey};
@@ -92,7 +92,7 @@ pub(super) fn paths(key: &OffsetKey) -> [String; 2] {
 }
 
 /// What the two nodes hold after a commit. `log_end`: where the coordinating partition's log ends.
-pub(super) fn bytes(new: &NewCommit, log_end: Offset) -> [Vec<u8>; 2] {
+pub(super) fn bytes(new: &NewCommit, log_end: LogEnd) -> [Vec<u8>; 2] {
     let beside = Commit {
         offset: Offset(new.offset),
         leader_epoch: LeaderEpoch(new.leader_epoch),
@@ -106,6 +106,6 @@ pub(super) fn bytes(new: &NewCommit, log_end: Offset) -> [Vec<u8>; 2] {
 
 /// About how many bytes of a request a commit takes.
 pub(super) fn size(key: &OffsetKey, new: &NewCommit) -> usize {
-    let data = bytes(new, Offset(i64::MAX));
+    let data = bytes(new, LogEnd { epoch: LeaderEpoch(i32::MAX), offset: Offset(i64::MAX) });
     paths(key).into_iter().zip(data).map(|(path, data)| Op::set(path, data, None).size()).sum()
 }

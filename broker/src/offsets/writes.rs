@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use client::ids::Offset;
 use client::zk::{Op, Session, ZkError};
+use client::znode::commit::LogEnd;
 
 use super::stored::{bytes, paths};
 use super::{NewCommit, OffsetKey};
@@ -43,7 +43,7 @@ pub(super) async fn ops(
     session: &Session,
     known: &Known,
     writes: &[(OffsetKey, NewCommit)],
-    log_end: Offset,
+    log_end: LogEnd,
 ) -> Result<Vec<Op>, ZkError> {
     let unknown: Vec<String> = known.lacks(writes).iter().flat_map(paths).collect();
     let missing = absent(session, unknown).await?;

@@ -75,6 +75,16 @@ pub fn commit_path(group: &str, partition: &TopicPartition) -> String {
     format!("{}/{}/{}", commits_path(group), partition.topic, partition.partition)
 }
 
+/// The end of a leader's log. What stands before it may be cut off and replaced by another leader, so an
+/// offset alone is no place: of two records the one of the later epoch is the newer one, and within an epoch
+/// the one of the higher offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogEnd {
+    /// That of the leader.
+    pub epoch: LeaderEpoch,
+    pub offset: Offset,
+}
+
 /// What stands beside a committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
@@ -85,7 +95,7 @@ pub struct Commit {
     pub metadata: String,
     /// Where the log of the coordinating partition of `__consumer_offsets` ended when this was
     /// written: a record from there on is newer, one before is not.
-    pub log_end: Offset,
+    pub log_end: LogEnd,
     /// Milliseconds since 1970, if it is another time than that of the write (OffsetCommit v1, and
     /// what was imported).
     pub commit_time_ms: Option<i64>,
@@ -101,7 +111,8 @@ impl Commit {
             .number("offset", self.offset.0)
             .number("leader_epoch", self.leader_epoch.0)
             .string("metadata", &self.metadata)
-            .number("log_end", self.log_end.0);
+            .number("log_epoch", self.log_end.epoch.0)
+            .number("log_end", self.log_end.offset.0);
         if let Some(time) = self.commit_time_ms {
             node = node.number("commit_timestamp", time);
         }
@@ -118,7 +129,10 @@ impl Commit {
             offset: Offset(fields.i64("offset")?),
             leader_epoch: LeaderEpoch(fields.i32_or("leader_epoch", LeaderEpoch::NONE.0)?),
             metadata: fields.string_if_any("metadata")?.unwrap_or_default().to_owned(),
-            log_end: Offset(fields.i64("log_end")?),
+            log_end: LogEnd {
+                epoch: LeaderEpoch(fields.i32("log_epoch")?),
+                offset: Offset(fields.i64("log_end")?),
+            },
             commit_time_ms: fields.i64_if_any("commit_timestamp")?,
             expire_time_ms: fields.i64_if_any("expire_timestamp")?,
         })
@@ -137,16 +151,17 @@ mod tests {
             offset: Offset(77),
             leader_epoch: LeaderEpoch(7),
             metadata: "m\"m".into(),
-            log_end: Offset(12),
+            log_end: LogEnd { epoch: LeaderEpoch(4), offset: Offset(12) },
             commit_time_ms: None,
             expire_time_ms: None,
         };
-        let text = r#"{"version":1,"offset":77,"leader_epoch":7,"metadata":"m\"m","log_end":12}"#;
+        let text =
+            r#"{"version":1,"offset":77,"leader_epoch":7,"metadata":"m\"m","log_epoch":4,"log_end":12}"#;
         assert_eq!(String::from_utf8(commit.encode()).unwrap(), text);
         assert_eq!(Commit::decode(text.as_bytes()), Ok(commit.clone()));
 
         let timed = Commit { commit_time_ms: Some(1), expire_time_ms: Some(2), ..commit };
-        let text = r#"{"version":1,"offset":77,"leader_epoch":7,"metadata":"m\"m","log_end":12,"commit_timestamp":1,"expire_timestamp":2}"#;
+        let text = r#"{"version":1,"offset":77,"leader_epoch":7,"metadata":"m\"m","log_epoch":4,"log_end":12,"commit_timestamp":1,"expire_timestamp":2}"#;
         assert_eq!(String::from_utf8(timed.encode()).unwrap(), text);
         assert_eq!(Commit::decode(text.as_bytes()), Ok(timed));
         assert_eq!(

@@ -157,7 +157,8 @@ fn a_commit_is_plain_text_with_a_sibling_that_counts_while_it_repeats_it() {
         assert_eq!(bench.fetch("g", 0).await, Ok(None));
         bench.commit("g", 0, 77).await.unwrap();
         assert_eq!(bench.text("/consumers/g/offsets/t/0").await.as_deref(), Some("77"));
-        let beside = r#"{"version":1,"offset":77,"leader_epoch":3,"metadata":"m","log_end":12}"#;
+        let beside =
+            r#"{"version":1,"offset":77,"leader_epoch":3,"metadata":"m","log_epoch":5,"log_end":12}"#;
         assert_eq!(bench.text("/consumers/g/commits/t/0").await.as_deref(), Some(beside));
         let written = bench.zk.get("/consumers/g/offsets/t/0").await.unwrap().stat.mtime_ms;
         let committed = CommittedOffset {
@@ -394,6 +395,7 @@ fn the_log_speaks_where_zookeeper_does_not_know_better() {
         bench.commit("g", 0, 100).await.unwrap();
         bench.commit("g", 1, 100).await.unwrap();
         bench.commit("g", 2, 100).await.unwrap();
+        bench.commit("g", 6, 100).await.unwrap();
         bench.zk.set_or_create("/consumers/g/offsets/t/4", "100").await.unwrap();
         bench.zk.set_or_create("/consumers/g/offsets/t/5", "100").await.unwrap();
         let now = bench.zk.get("/consumers/g/offsets/t/4").await.unwrap().stat.mtime_ms;
@@ -402,6 +404,7 @@ fn the_log_speaks_where_zookeeper_does_not_know_better() {
 
         let next = bench.reopen(LeaderEpoch(6));
         let record = |log_offset, time_ms, offset: Option<i64>| LoggedOffset {
+            log_epoch: EPOCH,
             log_offset: Offset(log_offset),
             time_ms,
             value: offset.map(|offset| CommittedOffset {
@@ -420,6 +423,8 @@ fn the_log_speaks_where_zookeeper_does_not_know_better() {
         next.import(OffsetKey::new("g", "t", 3), record(1, 1, Some(4)));
         next.import(OffsetKey::new("g", "t", 4), record(25, now - 1, Some(5)));
         next.import(OffsetKey::new("g", "t", 5), record(25, now + 1000, Some(6)));
+        let later = LoggedOffset { log_epoch: LeaderEpoch(6), ..record(15, 1, Some(7)) };
+        next.import(OffsetKey::new("g", "t", 6), later);
         next.import(OffsetKey::new("h", "t", 0), record(2, 1, None));
         next.loaded().await.unwrap();
 
@@ -429,7 +434,8 @@ fn the_log_speaks_where_zookeeper_does_not_know_better() {
             .map(|(partition, found)| (partition.partition, found.unwrap()))
             .map(|(partition, found)| (partition, found.offset, found.metadata))
             .collect();
-        let expected = [(0, 100, "m"), (1, 2, "log"), (3, 4, "log"), (4, 100, ""), (5, 6, "log")];
+        let expected =
+            [(0, 100, "m"), (1, 2, "log"), (3, 4, "log"), (4, 100, ""), (5, 6, "log"), (6, 7, "log")];
         assert_eq!(found, expected.map(|(partition, offset, said)| (partition, offset, said.into())));
         assert_eq!(
             next.fetch(&"g".into(), &[at(3)]).await.unwrap().remove(0).unwrap().unwrap().commit_time_ms,
