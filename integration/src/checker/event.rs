@@ -25,7 +25,8 @@ pub enum Event {
         record: u64,
         why: String,
     },
-    /// A consumer of a group owns exactly these partitions from now on.
+    /// A consumer of a group owns exactly these partitions from now on. The generation is −1 where its
+    /// client does not tell.
     Assigned {
         group: String,
         consumer: u32,
@@ -72,6 +73,34 @@ pub enum Event {
     Healed {
         what: String,
     },
+    /// How long the cluster took to be whole again after the last fault was healed.
+    Whole {
+        took_us: u64,
+        limit_us: u64,
+    },
+    /// The batches of a replica, below the high watermark, when all was over.
+    Replica {
+        topic: String,
+        partition: i32,
+        broker: i32,
+        bytes: u64,
+        digest: u64,
+    },
+    /// What ZooKeeper, or a broker, says of a thing (`t/0`: a partition) when all was over.
+    Told {
+        by: String,
+        about: String,
+        what: String,
+    },
+    /// A process that nobody ended was there when all was over.
+    Alive {
+        node: String,
+    },
+    /// A process ended by itself, or panicked.
+    Ended {
+        node: String,
+        how: String,
+    },
 }
 
 /// A line that is no event.
@@ -112,6 +141,13 @@ impl fmt::Display for Event {
             Event::Stored { partition, offset, record } => write!(f, "stored {partition} {offset} {record}"),
             Event::Fault { what } => write!(f, "fault {what}"),
             Event::Healed { what } => write!(f, "healed {what}"),
+            Event::Whole { took_us, limit_us } => write!(f, "whole {took_us} {limit_us}"),
+            Event::Replica { topic, partition, broker, bytes, digest } => {
+                write!(f, "replica {topic} {partition} {broker} {bytes} {digest}")
+            }
+            Event::Told { by, about, what } => write!(f, "told {by} {about} {what}"),
+            Event::Alive { node } => write!(f, "alive {node}"),
+            Event::Ended { node, how } => write!(f, "ended {node} {how}"),
         }
     }
 }
@@ -174,6 +210,24 @@ impl FromStr for Event {
             },
             "fault" => Event::Fault { what: words.rest() },
             "healed" => Event::Healed { what: words.rest() },
+            "whole" => Event::Whole {
+                took_us: words.number("the time it took")?,
+                limit_us: words.number("the limit")?,
+            },
+            "replica" => Event::Replica {
+                topic: words.word("the topic")?,
+                partition: words.number("the partition")?,
+                broker: words.number("the broker")?,
+                bytes: words.number("the number of bytes")?,
+                digest: words.number("the digest")?,
+            },
+            "told" => Event::Told {
+                by: words.word("who told it")?,
+                about: words.word("what it is about")?,
+                what: words.rest(),
+            },
+            "alive" => Event::Alive { node: words.word("the node")? },
+            "ended" => Event::Ended { node: words.word("the node")?, how: words.rest() },
             other => return Err(EventError::Kind { found: String::from(other) }),
         })
     }
@@ -224,6 +278,11 @@ mod tests {
             Event::Stored { partition: 1, offset: 2, record: 3 },
             Event::Fault { what: String::from("kill 2") },
             Event::Healed { what: String::from("start 2") },
+            Event::Whole { took_us: 1, limit_us: 2 },
+            Event::Replica { topic: group(), partition: 0, broker: 1, bytes: 2, digest: u64::MAX },
+            Event::Told { by: group(), about: group(), what: String::from("leader 1, epoch 2") },
+            Event::Alive { node: group() },
+            Event::Ended { node: group(), how: String::from("exit status: 101") },
         ] {
             let line = event.to_string();
             assert_eq!(line.parse::<Event>().ok(), Some(event), "{line}");

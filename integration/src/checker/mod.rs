@@ -10,5 +10,5 @@ mod verdict;
 
 pub use event::{Event, EventError};
 pub use history::{Entry, History, HistoryError, Recorder};
-pub use rules::judge;
+pub use rules::{judge, judge_cluster};
 pub use verdict::{Finding, Verdict};

@@ -60,7 +60,7 @@ impl Facts<'_> {
                     for lost in before.iter().filter(|partition| !partitions.contains(partition)) {
                         open.remove(&(group, *consumer, *lost));
                     }
-                    for partition in partitions {
+                    for partition in partitions.iter().filter(|_| *generation >= 0) {
                         let key = (group.as_str(), *generation, *partition);
                         facts.owners.entry(key).or_default().insert(*consumer);
                     }
@@ -94,7 +94,14 @@ impl Facts<'_> {
                         facts.stored_again.push((place, other));
                     }
                 }
-                Event::GivenUp { .. } | Event::Fault { .. } | Event::Healed { .. } => {}
+                Event::GivenUp { .. }
+                | Event::Fault { .. }
+                | Event::Healed { .. }
+                | Event::Whole { .. }
+                | Event::Replica { .. }
+                | Event::Told { .. }
+                | Event::Alive { .. }
+                | Event::Ended { .. } => {}
             }
         }
         facts

@@ -1,5 +1,7 @@
-//! What must hold of every history. One function a rule, each of them a few lines over the same facts.
+//! What must hold of every history. One function a rule, each of them a few lines over the same facts,
+//! and of what was found in the cluster at the end.
 
+mod cluster;
 mod commits;
 mod facts;
 mod owners;
@@ -27,6 +29,19 @@ pub fn judge(history: &History) -> Verdict {
             polls::all_seen(&facts),
             owners::one_a_partition(&facts),
             commits::never_back(&facts),
+        ],
+    }
+}
+
+/// Holds those rules against a history that need more than what clients saw: what was found on the brokers'
+/// disks, in ZooKeeper and at the brokers when all was over.
+pub fn judge_cluster(history: &History) -> Verdict {
+    Verdict {
+        findings: vec![
+            cluster::replicas_are_the_same(history),
+            cluster::all_say_the_same(history),
+            cluster::whole_in_time(history),
+            cluster::none_ends_by_itself(history),
         ],
     }
 }

@@ -1,0 +1,141 @@
+//! What must hold of the cluster itself when all was over.
+
+use std::collections::BTreeMap;
+
+use crate::checker::{Event, Finding, History};
+
+/// The words of ZooKeeper, which brokers are compared with.
+const ZOOKEEPER: &str = "zookeeper";
+
+/// Bytes and digest, by broker.
+type Copies = BTreeMap<i32, (u64, u64)>;
+
+pub(super) fn replicas_are_the_same(history: &History) -> Finding {
+    let mut finding = Finding::of("replicas hold the same batches");
+    let mut replicas: BTreeMap<(&str, i32), Copies> = BTreeMap::new();
+    for event in events(history) {
+        if let Event::Replica { topic, partition, broker, bytes, digest } = event {
+            replicas.entry((topic, *partition)).or_default().insert(*broker, (*bytes, *digest));
+        }
+    }
+    for ((topic, partition), brokers) in replicas {
+        let first = brokers.values().next();
+        // A single copy is the same as nothing.
+        finding.check(brokers.len() > 1 && brokers.values().all(|one| Some(one) == first), || {
+            format!("{topic}-{partition}: bytes and digest by broker: {brokers:?}")
+        });
+    }
+    finding
+}
+
+pub(super) fn all_say_the_same(history: &History) -> Finding {
+    let mut finding = Finding::of("brokers say what ZooKeeper says");
+    let mut truth: BTreeMap<&str, &str> = BTreeMap::new();
+    for event in events(history) {
+        match event {
+            Event::Told { by, about, what } if by == ZOOKEEPER => {
+                truth.insert(about, what);
+            }
+            _ => {}
+        }
+    }
+    for event in events(history) {
+        match event {
+            Event::Told { by, about, what } if by != ZOOKEEPER => {
+                let expected = truth.get(about.as_str()).copied();
+                finding.check(expected == Some(what), || {
+                    format!("{about}: {by} says {what:?}, ZooKeeper {expected:?}")
+                });
+            }
+            _ => {}
+        }
+    }
+    finding
+}
+
+pub(super) fn whole_in_time(history: &History) -> Finding {
+    let mut finding = Finding::of("the cluster is whole in time after a heal");
+    for entry in &history.entries {
+        if let Event::Whole { took_us, limit_us } = entry.event {
+            finding.check(took_us <= limit_us, || {
+                format!("at {} µs: after {took_us} µs, allowed are {limit_us}", entry.at_us)
+            });
+        }
+    }
+    finding
+}
+
+pub(super) fn none_ends_by_itself(history: &History) -> Finding {
+    let mut finding = Finding::of("no broker ends by itself");
+    for event in events(history) {
+        match event {
+            Event::Alive { .. } => finding.check(true, String::new),
+            Event::Ended { node, how } => finding.check(false, || format!("{node}: {how}")),
+            _ => {}
+        }
+    }
+    finding
+}
+
+fn events(history: &History) -> impl Iterator<Item = &Event> {
+    history.entries.iter().map(|entry| &entry.event)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::{Entry, Event, History, judge_cluster};
+
+    fn sound() -> Vec<Event> {
+        let word = |word: &str| String::from(word);
+        let replica = |broker| Event::Replica { topic: word("t"), partition: 0, broker, bytes: 9, digest: 7 };
+        let told = |by: &str| Event::Told { by: word(by), about: word("t/0"), what: word("leader 1") };
+        vec![
+            Event::Whole { took_us: 5, limit_us: 5 },
+            replica(1),
+            replica(2),
+            told("broker-1"),
+            told("zookeeper"),
+            Event::Alive { node: word("broker-1") },
+        ]
+    }
+
+    fn broken(events: Vec<Event>) -> Vec<&'static str> {
+        let entries = events.into_iter().map(|event| Entry { at_us: 1, event }).collect();
+        judge_cluster(&History { entries }).broken()
+    }
+
+    #[test]
+    fn a_sound_cluster_is_clean_and_an_unknown_one_proves_nothing() {
+        assert_eq!(broken(sound()), [""; 0]);
+        assert_eq!(broken(Vec::new()).len(), 4);
+    }
+
+    #[test]
+    fn each_rule_convicts_what_it_is_there_for() {
+        let word = |word: &str| String::from(word);
+        for (event, rule) in [
+            (
+                Event::Replica { topic: word("t"), partition: 0, broker: 2, bytes: 9, digest: 8 },
+                "replicas hold the same batches",
+            ),
+            (
+                Event::Replica { topic: word("t"), partition: 1, broker: 2, bytes: 9, digest: 8 },
+                "replicas hold the same batches",
+            ),
+            (
+                Event::Told { by: word("broker-2"), about: word("t/0"), what: word("leader 2") },
+                "brokers say what ZooKeeper says",
+            ),
+            (
+                Event::Told { by: word("broker-2"), about: word("t/1"), what: word("leader 2") },
+                "brokers say what ZooKeeper says",
+            ),
+            (Event::Whole { took_us: 6, limit_us: 5 }, "the cluster is whole in time after a heal"),
+            (Event::Ended { node: word("broker-1"), how: word("signal: 6") }, "no broker ends by itself"),
+        ] {
+            let mut events = sound();
+            events.push(event);
+            assert_eq!(broken(events), [rule]);
+        }
+    }
+}
