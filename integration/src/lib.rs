@@ -4,6 +4,7 @@
 pub mod apache;
 pub mod apache_cluster;
 pub mod bench;
+pub mod chaos;
 pub mod checker;
 pub mod cluster;
 pub mod commits;

@@ -73,7 +73,7 @@ impl Observer {
     /// The broker that `/controller` names.
     pub fn controller(&self) -> Option<i32> {
         let node = self.get("/controller")?;
-        Some(integer(&json("/controller", &node)["brokerid"]))
+        Some(controller(&node))
     }
 
     /// The states of a topic's partitions 0 to `count` − 1; `None` while one is missing.
@@ -85,7 +85,11 @@ impl Observer {
     }
 }
 
-fn state(path: &str, node: &Node) -> State {
+/// What a `state` znode says.
+///
+/// # Panics
+/// If it is malformed.
+pub fn state(path: &str, node: &Node) -> State {
     let value = json(path, node);
     let isr = value["isr"].as_array().unwrap_or_else(|| panic!("{path} has no isr: {value}"));
     State {
@@ -96,6 +100,14 @@ fn state(path: &str, node: &Node) -> State {
         version: node.stat.version.0,
         written_ms: node.stat.mtime_ms,
     }
+}
+
+/// Whom the `/controller` znode names.
+///
+/// # Panics
+/// If it is malformed.
+pub fn controller(node: &Node) -> i32 {
+    integer(&json("/controller", node)["brokerid"])
 }
 
 fn json(path: &str, node: &Node) -> Value {

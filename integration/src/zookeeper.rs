@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -58,10 +58,6 @@ impl ZooKeeper {
         );
         fs::create_dir(folder.path().join("data")).expect("a folder can be made");
         fs::write(folder.path().join("zoo.cfg"), settings).expect("a file can be written");
-        let logging = "log4j.rootLogger=WARN,C\nlog4j.appender.C=org.apache.log4j.ConsoleAppender\n\
-                       log4j.appender.C.layout=org.apache.log4j.PatternLayout\n\
-                       log4j.appender.C.layout.ConversionPattern=%d %p %m%n\n";
-        fs::write(folder.path().join("log4j.properties"), logging).expect("a file can be written");
         ZooKeeper { port, process: None, folder }
     }
 
@@ -90,11 +86,7 @@ impl ZooKeeper {
 
     fn launch(&mut self) {
         let mut command = Command::new("java");
-        command
-            .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
-            .arg(format!("-Dlog4j.configuration=file:{}", self.file("log4j.properties").display()))
-            .args(["-cp", CLASS_PATH, "org.apache.zookeeper.server.quorum.QuorumPeerMain"])
-            .arg(self.file("zoo.cfg"));
+        command.args(java_arguments(self.folder.path()));
         self.process = Some(Process::start(&mut command, &self.file("log")));
     }
 
@@ -124,12 +116,7 @@ impl ZooKeeper {
 
     /// The answer to one of ZooKeeper's four-letter commands, such as `srvr` or `dump`.
     pub fn four_letters(&self, command: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        stream.write_all(command.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
+        four_letters(SocketAddr::from(([127, 0, 0, 1], self.port)), command, Duration::from_secs(5))
     }
 
     fn signal(&self, signal: Signal) {
@@ -139,4 +126,32 @@ impl ZooKeeper {
     fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+/// What makes `java` a ZooKeeper server of the `zoo.cfg` in this folder.
+///
+/// # Panics
+/// If the folder cannot be written to.
+pub fn java_arguments(folder: &Path) -> Vec<String> {
+    let logging = "log4j.rootLogger=WARN,C\nlog4j.appender.C=org.apache.log4j.ConsoleAppender\n\
+                   log4j.appender.C.layout=org.apache.log4j.PatternLayout\n\
+                   log4j.appender.C.layout.ConversionPattern=%d %p %m%n\n";
+    let properties = folder.join("log4j.properties");
+    fs::write(&properties, logging).expect("a file can be written");
+    let logging = format!("-Dlog4j.configuration=file:{}", properties.display());
+    let machine = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", &logging, "-cp", CLASS_PATH];
+    let mut arguments = machine.map(String::from).to_vec();
+    arguments.push(String::from("org.apache.zookeeper.server.quorum.QuorumPeerMain"));
+    arguments.push(folder.join("zoo.cfg").display().to_string());
+    arguments
+}
+
+/// The answer of a server to one of ZooKeeper's four-letter commands, if it comes in time.
+pub fn four_letters(server: SocketAddr, command: &str, limit: Duration) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&server, limit).ok()?;
+    stream.set_read_timeout(Some(limit)).ok()?;
+    stream.write_all(command.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }

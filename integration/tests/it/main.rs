@@ -2,6 +2,7 @@
 
 mod admin;
 mod assignors;
+mod chaos;
 mod classic_consumer;
 mod clients;
 mod closest_replica;

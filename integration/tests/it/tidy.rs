@@ -91,6 +91,11 @@ const KINDS: &[(&str, Kind)] = &[
     ("broker/src/tools/options.rs", Kind::Pure),
     ("broker/src/tools/topics/description.rs", Kind::Pure),
     ("broker/src/tools/topics/json.rs", Kind::Pure),
+    ("integration/src/chaos/plan.rs", Kind::Pure),
+    ("integration/src/chaos/scenario.rs", Kind::Pure),
+    ("integration/src/checker/event.rs", Kind::Pure),
+    ("integration/src/checker/rules/", Kind::Pure),
+    ("integration/src/checker/verdict.rs", Kind::Pure),
 ];
 
 /// Forbidden to every kind above, with the way out.

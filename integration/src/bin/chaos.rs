@@ -1,0 +1,155 @@
+//! Faults by name against a cluster of this machine's own, and a verdict: `scripts/chaos`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+use integration::chaos::local::{Local, Shape, self_test};
+use integration::chaos::scenario::{Kind, Scenario, list};
+use integration::chaos::{Settings, run, sandbox, verdict_of};
+
+/// Breaks a cluster and judges what it did. Exit code: 0 the verdict is clean, 1 it is not, 2 there is none.
+///
+/// The cluster consists of processes in network namespaces of their own; nothing leaves this machine,
+/// and nothing is left behind but the folder.
+#[derive(Parser)]
+#[command(name = "scripts/chaos")]
+struct Arguments {
+    /// Names joined by commas, each perhaps with `:role`; or `storm`; or `verdict`, to judge a kept folder again;
+    /// or `self-test`, to see whether this machine can do all of it.
+    #[arg(required_unless_present = "list")]
+    scenario: Option<String>,
+    /// The folder to judge again, or for the test.
+    #[arg(value_name = "FOLDER")]
+    judged: Option<PathBuf>,
+    /// Names all scenarios.
+    #[arg(long)]
+    list: bool,
+    /// The same seed gives the same plan of faults.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// For how long rounds of faults begin.
+    #[arg(long, default_value_t = 2.0)]
+    minutes: f64,
+    #[arg(long, default_value_t = 3)]
+    brokers: i32,
+    /// ZooKeeper servers: 1 or 3. Three if the scenario takes some of them away.
+    #[arg(long)]
+    zookeepers: Option<i32>,
+    /// Seconds for which zookeeper-quorum lasts.
+    #[arg(long, default_value_t = 60)]
+    quorum_loss: u64,
+    /// Records a second.
+    #[arg(long, default_value_t = 1_000)]
+    rate: u32,
+    /// Where everything is kept; by default a new one in target/chaos.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.list {
+        print!("{}", list());
+        return ExitCode::SUCCESS;
+    }
+    if arguments.scenario.as_deref() == Some("verdict") {
+        return judge_again(arguments.judged);
+    }
+    if sandbox::is_inside() {
+        return match inside(&arguments) {
+            Ok(clean) => ExitCode::from(u8::from(!clean)),
+            Err(error) => refuse(&error),
+        };
+    }
+    if let Some(why) = sandbox::missing() {
+        return refuse(&why);
+    }
+    match sandbox::enter() {
+        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(2)),
+        Err(error) => refuse(&format!("unshare: {error}")),
+    }
+}
+
+fn refuse(why: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("chaos: {why}");
+    ExitCode::from(2)
+}
+
+fn judge_again(folder: Option<PathBuf>) -> ExitCode {
+    let Some(folder) = folder else { return refuse(&"verdict: of which folder?") };
+    match verdict_of(&folder) {
+        Ok(verdict) => {
+            println!("{verdict}");
+            ExitCode::from(u8::from(!verdict.is_clean()))
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+/// Whether the verdict was clean, or the test found nothing wrong.
+fn inside(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
+    if arguments.scenario.as_deref() == Some("self-test") {
+        sandbox::furnish()?;
+        let folder = arguments.judged.clone().unwrap_or_else(|| PathBuf::from("target/chaos/self-test"));
+        return Ok(self_test(&std::path::absolute(folder)?)?.is_empty());
+    }
+    let scenario: Scenario = arguments.scenario.as_deref().unwrap_or_default().parse()?;
+    sandbox::furnish()?;
+    let folder = match &arguments.folder {
+        Some(folder) => std::path::absolute(folder)?,
+        None => new_folder(arguments)?,
+    };
+    std::fs::create_dir_all(&folder)?;
+    let wants_three = scenario.may_have(Kind::ZooKeeperQuorum);
+    let shape = Shape {
+        brokers: arguments.brokers,
+        zookeepers: arguments.zookeepers.unwrap_or(if wants_three { 3 } else { 1 }),
+        clocks: scenario.may_have(Kind::ClockJump),
+        slow_disks: scenario.may_have(Kind::SlowDisk),
+    };
+    let settings = Settings {
+        scenario,
+        seed: arguments.seed,
+        lasts: Duration::from_secs_f64(arguments.minutes * 60.0),
+        quorum_loss: Duration::from_secs(arguments.quorum_loss),
+        rate: arguments.rate,
+        folder: folder.clone(),
+    };
+    println!(
+        "{} with seed {}, kept in {}",
+        arguments.scenario.as_deref().unwrap_or_default(),
+        arguments.seed,
+        folder.display()
+    );
+    let stop = stop_on_interrupt()?;
+    let mut arena = Local::new(&folder, shape)?;
+    let verdict = run(&settings, &mut arena, &stop)?;
+    println!("\n{verdict}\nkept: {}", folder.display());
+    Ok(verdict.is_clean())
+}
+
+fn new_folder(arguments: &Arguments) -> std::io::Result<PathBuf> {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let name = arguments.scenario.as_deref().unwrap_or_default().replace([',', ':'], "_");
+    std::path::absolute(format!("target/chaos/{seconds}-{name}-{}", arguments.seed))
+}
+
+/// Ctrl-C, or SIGTERM: no more faults; what is broken is healed and judged.
+fn stop_on_interrupt() -> std::io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                println!("no more faults; what is broken is healed, and the run is judged");
+                told.store(true, Ordering::Relaxed);
+            }
+        });
+    });
+    Ok(stop)
+}

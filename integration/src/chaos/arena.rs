@@ -1,0 +1,102 @@
+//! What can be done to a cluster, wherever it runs.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A broker by its id, or a ZooKeeper server by its number from 1 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Node {
+    Broker(i32),
+    ZooKeeper(i32),
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Node::Broker(id) => write!(f, "broker-{id}"),
+            Node::ZooKeeper(id) => write!(f, "zookeeper-{id}"),
+        }
+    }
+}
+
+/// An end of a link: a node, or wherever all clients are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum End {
+    Node(Node),
+    Clients,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Node(node) => node.fmt(f),
+            End::Clients => f.write_str("clients"),
+        }
+    }
+}
+
+/// What a node's link does to packets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Weather {
+    Fair,
+    /// Unplugged.
+    Down,
+    /// Of all packets, in both directions, this share is lost.
+    Lossy(f64),
+    /// So many kilobits a second are carried.
+    Narrow(u32),
+}
+
+/// A command without which nothing can be done failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct ArenaError {
+    pub what: String,
+    pub why: String,
+}
+
+/// A cluster whose nodes, links and disks are at one's mercy.
+///
+/// What is done twice has to be undone twice only for [`cut`](Arena::cut); everything else is a state. A link's
+/// [`Weather`] and a disk's state outlive the node's process.
+pub trait Arena {
+    fn brokers(&self) -> Vec<i32>;
+    fn zookeepers(&self) -> Vec<i32>;
+    /// `host:port` of a broker, for clients.
+    fn address(&self, broker: i32) -> String;
+    /// `zookeeper.connect`, for clients.
+    fn zookeeper_connect(&self) -> String;
+
+    /// Starts a node that is down. Returns at once.
+    fn start(&mut self, node: Node) -> Result<(), ArenaError>;
+    /// SIGKILL.
+    fn kill(&mut self, node: Node) -> Result<(), ArenaError>;
+    /// SIGTERM, and waits for the end at most `limit`; whether it came.
+    fn terminate(&mut self, node: Node, limit: Duration) -> Result<bool, ArenaError>;
+    fn pause(&mut self, node: Node) -> Result<(), ArenaError>;
+    fn resume(&mut self, node: Node) -> Result<(), ArenaError>;
+    fn is_running(&self, node: Node) -> bool;
+    /// Nodes that ended since this was last asked without having been told to, and how.
+    fn ended(&mut self) -> Vec<(Node, String)>;
+    /// Of ZooKeeper's servers, whether this one leads.
+    fn is_zookeeper_leader(&self, server: i32) -> bool;
+
+    /// Packets of `from` no longer reach `to`; what goes the other way still arrives.
+    fn cut(&mut self, from: End, to: End) -> Result<(), ArenaError>;
+    /// Undoes one [`cut`](Arena::cut).
+    fn heal(&mut self, from: End, to: End) -> Result<(), ArenaError>;
+    fn weather(&mut self, node: Node, weather: Weather) -> Result<(), ArenaError>;
+
+    /// Leaves no room on a broker's disk.
+    fn fill_disk(&mut self, broker: i32) -> Result<(), ArenaError>;
+    fn free_disk(&mut self, broker: i32) -> Result<(), ArenaError>;
+    /// How much longer each write and sync of a broker takes.
+    fn slow_disk(&mut self, broker: i32, delay: Duration) -> Result<(), ArenaError>;
+    /// How far a broker's realtime clock is off.
+    fn shift_clock(&mut self, broker: i32, seconds: i64) -> Result<(), ArenaError>;
+    /// Where a broker keeps its partitions, readable from here.
+    fn log_dir(&self, broker: i32) -> PathBuf;
+    /// What a node has said so far.
+    fn log(&self, node: Node) -> String;
+}

@@ -1,0 +1,103 @@
+//! What a run has come to so far, counted by everybody who takes part.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+pub(super) struct Counts {
+    pub(super) sent: AtomicU64,
+    pub(super) acknowledged: AtomicU64,
+    pub(super) given_up: AtomicU64,
+    pub(super) consumed: AtomicU64,
+    pub(super) committed: AtomicU64,
+    /// What clients complained about, without those records that were given up.
+    pub(super) errors: AtomicU64,
+    acknowledgements: Mutex<BTreeMap<i32, Vec<Instant>>>,
+    /// The next offset after what each group was given.
+    read: Mutex<BTreeMap<(String, i32), i64>>,
+    complaints: Mutex<BTreeMap<String, u64>>,
+}
+
+/// Kinds of complaints that are kept.
+const COMPLAINTS_MAX: usize = 200;
+
+impl Counts {
+    pub(super) fn new() -> Counts {
+        Counts {
+            sent: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
+            given_up: AtomicU64::new(0),
+            consumed: AtomicU64::new(0),
+            committed: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            acknowledgements: Mutex::default(),
+            read: Mutex::default(),
+            complaints: Mutex::default(),
+        }
+    }
+
+    pub(super) fn acknowledge(&self, partition: i32) {
+        self.acknowledged.fetch_add(1, Ordering::Relaxed);
+        let mut all = self.acknowledgements.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = all.entry(partition).or_default();
+        let now = Instant::now();
+        // A batch's records are acknowledged together; their first and last times are enough.
+        match times.as_slice() {
+            [.., before, last] if now - *before < Duration::from_millis(2) => {
+                let _ = last;
+                times.pop();
+                times.push(now);
+            }
+            _ => times.push(now),
+        }
+    }
+
+    pub(super) fn read(&self, group: &str, partition: i32, offset: i64) {
+        self.consumed.fetch_add(1, Ordering::Relaxed);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = read.entry((String::from(group), partition)).or_default();
+        *next = (*next).max(offset + 1);
+    }
+
+    /// Whether every group was given everything before these ends.
+    pub(super) fn have_read(&self, groups: &[&str], ends: &BTreeMap<i32, i64>) -> bool {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let reached = |group: &str, partition: i32, end: i64| {
+            read.get(&(String::from(group), partition)).copied().unwrap_or(0) >= end
+        };
+        groups.iter().all(|group| ends.iter().all(|(partition, end)| reached(group, *partition, *end)))
+    }
+
+    pub(super) fn complain(&self, who: &str, what: &impl std::fmt::Display) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = format!("{who}: {what}");
+        if complaints.len() < COMPLAINTS_MAX || complaints.contains_key(&text) {
+            *complaints.entry(text).or_default() += 1;
+        }
+    }
+
+    /// What was complained about, and how often.
+    pub(super) fn complaints(&self) -> String {
+        let complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        complaints.iter().map(|(text, count)| format!("{count:>7} {text}\n")).collect()
+    }
+
+    /// The longest time between two acknowledgements of one partition that overlaps the given time.
+    pub(super) fn longest_gap(&self, from: Instant, to: Instant) -> Option<(i32, Duration)> {
+        let all = self.acknowledgements.lock().unwrap_or_else(PoisonError::into_inner);
+        let gaps = all.iter().filter_map(|(partition, times)| {
+            let first = times.partition_point(|at| *at < from).saturating_sub(1);
+            let times = times.get(first..)?;
+            let last = times.partition_point(|at| *at < to);
+            let times = times.get(..times.len().min(last + 1))?;
+            // Still without an acknowledgement: it lasts until now.
+            let open = times.last().filter(|at| **at < to).map(|at| to - *at);
+            let gaps = times.windows(2).filter_map(|pair| Some(*pair.last()? - *pair.first()?));
+            Some((*partition, gaps.chain(open).max()?))
+        });
+        gaps.max_by_key(|(_, gap)| *gap)
+    }
+}

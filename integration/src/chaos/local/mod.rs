@@ -1,0 +1,269 @@
+//! A cluster of processes on this machine, each in a network namespace of its own. To be used in a
+//! [sandbox](super::sandbox).
+
+mod disk;
+mod network;
+mod self_test;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::arena::{Arena, ArenaError, End, Node, Weather};
+use crate::cluster::ottla;
+use crate::process::Process;
+use crate::zookeeper::{four_letters, java_arguments};
+use network::Network;
+pub use self_test::self_test;
+
+/// How many nodes of each kind there are, and what they must be able to suffer.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    pub brokers: i32,
+    pub zookeepers: i32,
+    /// Whether libfaketime is to stand between brokers and their clocks.
+    pub clocks: bool,
+    /// Whether brokers' writes can be made slower.
+    pub slow_disks: bool,
+}
+
+/// Brokers and ZooKeeper servers as processes.
+#[derive(Debug)]
+pub struct Local {
+    folder: PathBuf,
+    shape: Shape,
+    network: Network,
+    running: BTreeMap<Node, Process>,
+    /// What is preloaded into brokers.
+    shim: Option<PathBuf>,
+}
+
+impl Local {
+    /// Makes networks, disks and settings below `folder`; nothing runs yet.
+    pub fn new(folder: &Path, shape: Shape) -> Result<Local, ArenaError> {
+        fs::create_dir_all(folder).map_err(|error| failed(folder.display().to_string(), &error))?;
+        let mut network = Network::new()?;
+        let shim = if shape.slow_disks { Some(disk::compile_shim(folder)?) } else { None };
+        for server in 1..=shape.zookeepers {
+            let node = Node::ZooKeeper(server);
+            network.add(node)?;
+            settings::zookeeper(&home(folder, node), server, shape.zookeepers)
+                .map_err(|error| failed(format!("settings of {node}"), &error))?;
+        }
+        for id in 1..=shape.brokers {
+            let node = Node::Broker(id);
+            network.add(node)?;
+            let home = home(folder, node);
+            settings::broker(&home, id, &connect(shape.zookeepers))
+                .map_err(|error| failed(format!("settings of {node}"), &error))?;
+            disk::mount(&home)?;
+        }
+        Ok(Local { folder: folder.to_path_buf(), shape, network, running: BTreeMap::new(), shim })
+    }
+
+    fn home(&self, node: Node) -> PathBuf {
+        home(&self.folder, node)
+    }
+
+    fn process(&self, node: Node) -> Result<&Process, ArenaError> {
+        self.running.get(&node).ok_or_else(|| not_running(node))
+    }
+
+    fn command(&self, node: Node) -> Result<Command, ArenaError> {
+        let home = self.home(node);
+        let mut command = network::inside(node);
+        match node {
+            Node::ZooKeeper(_) => {
+                command.arg("java").args(java_arguments(&home));
+            }
+            Node::Broker(_) => {
+                command.arg("env").arg("NO_COLOR=1").args(self.preloaded(&home)?);
+                command.arg(ottla()).arg("broker").arg(home.join("server.properties"));
+            }
+        }
+        // A terminal's Ctrl-C is for us alone.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        Ok(command)
+    }
+
+    /// Variables for libraries that stand between a broker and the system.
+    fn preloaded(&self, home: &Path) -> Result<Vec<String>, ArenaError> {
+        let mut libraries = Vec::new();
+        let mut variables = Vec::new();
+        if let Some(shim) = &self.shim {
+            libraries.push(shim.display().to_string());
+            variables.push(format!("OTTLA_SLOW_DISK={}", home.join("slow").display()));
+        }
+        if self.shape.clocks {
+            let library = libfaketime().ok_or_else(|| ArenaError {
+                what: String::from("clock-jump"),
+                why: String::from("libfaketime is missing; `scripts/needs chaos` installs it"),
+            })?;
+            libraries.push(library.display().to_string());
+            variables.push(format!("FAKETIME_TIMESTAMP_FILE={}", home.join("clock").display()));
+            // Looked at once a second; only the realtime clock is shifted.
+            for setting in ["FAKETIME_CACHE_DURATION=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"] {
+                variables.push(String::from(setting));
+            }
+        }
+        if !libraries.is_empty() {
+            variables.push(format!("LD_PRELOAD={}", libraries.join(":")));
+        }
+        Ok(variables)
+    }
+}
+
+impl Arena for Local {
+    fn brokers(&self) -> Vec<i32> {
+        (1..=self.shape.brokers).collect()
+    }
+
+    fn zookeepers(&self) -> Vec<i32> {
+        (1..=self.shape.zookeepers).collect()
+    }
+
+    fn address(&self, broker: i32) -> String {
+        settings::broker_address(broker)
+    }
+
+    fn zookeeper_connect(&self) -> String {
+        connect(self.shape.zookeepers)
+    }
+
+    fn start(&mut self, node: Node) -> Result<(), ArenaError> {
+        if !self.running.contains_key(&node) {
+            let process = Process::start(&mut self.command(node)?, &self.home(node).join("log"));
+            self.running.insert(node, process);
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self, node: Node) -> Result<(), ArenaError> {
+        self.running.remove(&node).ok_or_else(|| not_running(node))?.kill();
+        Ok(())
+    }
+
+    fn terminate(&mut self, node: Node, limit: Duration) -> Result<bool, ArenaError> {
+        let process = self.running.get_mut(&node).ok_or_else(|| not_running(node))?;
+        let ended = process.terminate_within(limit).is_some();
+        if ended {
+            self.running.remove(&node);
+        }
+        Ok(ended)
+    }
+
+    fn pause(&mut self, node: Node) -> Result<(), ArenaError> {
+        self.process(node)?.signal(Signal::STOP);
+        Ok(())
+    }
+
+    fn resume(&mut self, node: Node) -> Result<(), ArenaError> {
+        self.process(node)?.signal(Signal::CONT);
+        Ok(())
+    }
+
+    fn is_running(&self, node: Node) -> bool {
+        self.running.contains_key(&node)
+    }
+
+    fn ended(&mut self) -> Vec<(Node, String)> {
+        let ended = |(node, process): (&Node, &mut Process)| Some((*node, process.exited()?.to_string()));
+        let ended: Vec<(Node, String)> = self.running.iter_mut().filter_map(ended).collect();
+        for (node, _) in &ended {
+            self.running.remove(node);
+        }
+        ended
+    }
+
+    fn is_zookeeper_leader(&self, server: i32) -> bool {
+        let address = SocketAddr::from((network::address(Node::ZooKeeper(server)), settings::ZOOKEEPER_PORT));
+        four_letters(address, "srvr", Duration::from_millis(500))
+            .is_some_and(|said| said.contains("Mode: leader") || said.contains("Mode: standalone"))
+    }
+
+    fn cut(&mut self, from: End, to: End) -> Result<(), ArenaError> {
+        network::cut(from, to)
+    }
+
+    fn heal(&mut self, from: End, to: End) -> Result<(), ArenaError> {
+        network::heal(from, to)
+    }
+
+    fn weather(&mut self, node: Node, weather: Weather) -> Result<(), ArenaError> {
+        self.network.weather(node, weather)
+    }
+
+    fn fill_disk(&mut self, broker: i32) -> Result<(), ArenaError> {
+        disk::fill(&self.home(Node::Broker(broker)))
+    }
+
+    fn free_disk(&mut self, broker: i32) -> Result<(), ArenaError> {
+        disk::free(&self.home(Node::Broker(broker)))
+    }
+
+    fn slow_disk(&mut self, broker: i32, delay: Duration) -> Result<(), ArenaError> {
+        write(&self.home(Node::Broker(broker)).join("slow"), &delay.as_millis().to_string())
+    }
+
+    fn shift_clock(&mut self, broker: i32, seconds: i64) -> Result<(), ArenaError> {
+        write(&self.home(Node::Broker(broker)).join("clock"), &format!("{seconds:+}s\n"))
+    }
+
+    fn log_dir(&self, broker: i32) -> PathBuf {
+        disk::log_dir(&self.home(Node::Broker(broker)))
+    }
+
+    fn log(&self, node: Node) -> String {
+        let bytes = fs::read(self.home(node).join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+fn home(folder: &Path, node: Node) -> PathBuf {
+    folder.join(node.to_string())
+}
+
+fn connect(zookeepers: i32) -> String {
+    let address = |server| {
+        let [a, b, c, d] = network::address(Node::ZooKeeper(server));
+        format!("{a}.{b}.{c}.{d}:{}", settings::ZOOKEEPER_PORT)
+    };
+    (1..=zookeepers).map(address).collect::<Vec<_>>().join(",")
+}
+
+/// Debian keeps it in a folder named for the machine.
+fn libfaketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
+    folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())
+}
+
+/// In place of the former contents at once, for who reads it meanwhile.
+fn write(path: &Path, text: &str) -> Result<(), ArenaError> {
+    let fresh = path.with_extension("new");
+    let written = fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, path));
+    written.map_err(|error| failed(path.display().to_string(), &error))
+}
+
+fn failed(what: impl Into<String>, error: &std::io::Error) -> ArenaError {
+    ArenaError { what: what.into(), why: error.to_string() }
+}
+
+fn not_running(node: Node) -> ArenaError {
+    ArenaError { what: node.to_string(), why: String::from("it does not run") }
+}
+
+/// Runs a command of the system's to its end.
+fn system(command: &mut Command) -> Result<(), ArenaError> {
+    let what = format!("{command:?}").replace('"', "");
+    let output = command.output().map_err(|error| failed(what.clone(), &error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(ArenaError { what, why: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
+}

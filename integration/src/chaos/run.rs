@@ -1,0 +1,382 @@
+//! A run: start, load, rounds of faults, peace, verdict.
+
+mod story;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use client::admin::{Admin, AdminError, AdminOptions, NewTopic, Placement};
+use client::cluster::Bootstrap;
+
+use super::arena::{Arena, ArenaError, Node};
+use super::counts::Counts;
+use super::finale;
+use super::folder;
+use super::load::{GROUPS, Load, PARTITIONS, TOPIC};
+use super::plan::{self, Planned};
+use super::scenario::{Kind, Scenario};
+use super::strike::{Struck, Taken, strike};
+use super::view::{Seen, View};
+use crate::checker::{Event, Recorder, Verdict};
+use story::Story;
+
+/// The cluster must be whole by then after the last heal of a round.
+const WHOLE_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(90);
+const READ_LIMIT: Duration = Duration::from_secs(90);
+const TICK: Duration = Duration::from_millis(50);
+
+/// What a run is to be.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub scenario: Scenario,
+    pub seed: u64,
+    /// Rounds begin until then.
+    pub lasts: Duration,
+    pub quorum_loss: Duration,
+    /// Records a second.
+    pub rate: u32,
+    pub folder: PathBuf,
+}
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Arena(#[from] ArenaError),
+    #[error("{}: {cause}", path.display())]
+    Folder { path: PathBuf, cause: std::io::Error },
+    #[error("{what}: not within {} s", within.as_secs())]
+    Late { what: &'static str, within: Duration },
+    #[error("the topic cannot be made: {0}")]
+    Topic(#[from] AdminError),
+    #[error("the topic cannot be read at the end: {0}")]
+    FinalRead(#[from] rdkafka::error::KafkaError),
+    #[error(transparent)]
+    History(#[from] crate::checker::HistoryError),
+}
+
+struct Run<'a> {
+    settings: &'a Settings,
+    arena: &'a mut dyn Arena,
+    stop: &'a AtomicBool,
+    recorder: Recorder,
+    counts: Arc<Counts>,
+    view: View,
+    story: Story,
+    taken: Taken,
+    /// In force, by their number in the round.
+    struck: BTreeMap<usize, Struck>,
+    /// Registrations of processes that were ended: what is left of them does not make the cluster whole.
+    former: BTreeMap<i32, i64>,
+}
+
+/// Runs it to the verdict. `stop` ends the faults early.
+pub fn run(settings: &Settings, arena: &mut dyn Arena, stop: &AtomicBool) -> Result<Verdict, RunError> {
+    let failed = |cause| RunError::Folder { path: settings.folder.clone(), cause };
+    let recorder = Recorder::create(&settings.folder.join("history")).map_err(failed)?;
+    let story = Story::begin(&settings.folder.join("story")).map_err(failed)?;
+    let view = start(arena, &story)?;
+    let counts = Arc::new(Counts::new());
+    let bootstrap = bootstrap(arena);
+    let mut load = Load::start(&bootstrap, &recorder, &counts, settings.rate, settings.seed);
+    let mut run = Run {
+        settings,
+        arena,
+        stop,
+        recorder,
+        counts,
+        view,
+        story,
+        taken: Taken::default(),
+        struck: BTreeMap::new(),
+        former: BTreeMap::new(),
+    };
+    run.storm()?;
+    run.story.tell("all is healed: producers stop, consumers read to the end");
+    load.stop_producing();
+    let whole = run.wait_until_whole(Instant::now());
+    let ends = run.read_all()?;
+    run.wait("the groups read to the end", READ_LIMIT, |run| run.counts.have_read(&GROUPS, &ends));
+    load.stop_consuming();
+    run.look(whole);
+    let verdict = run.judge()?;
+    drop(run.view);
+    Ok(verdict)
+}
+
+/// Brings everybody up, and the topic.
+fn start(arena: &mut dyn Arena, story: &Story) -> Result<View, RunError> {
+    let view = View::of(arena.zookeeper_connect(), finale::topics());
+    for server in arena.zookeepers() {
+        arena.start(Node::ZooKeeper(server))?;
+    }
+    let brokers = arena.brokers();
+    let late = |what| RunError::Late { what, within: START_LIMIT };
+    story.tell("ZooKeeper starts");
+    wait_for(START_LIMIT, || view.last().is_some()).ok_or_else(|| late("ZooKeeper answers"))?;
+    for broker in &brokers {
+        arena.start(Node::Broker(*broker))?;
+    }
+    story.tell(&format!("brokers {brokers:?} start"));
+    let registered = || view.last().is_some_and(|seen| seen.registered.len() == brokers.len());
+    wait_for(START_LIMIT, registered).ok_or_else(|| late("all brokers are registered"))?;
+    make_topic(&bootstrap(arena))?;
+    Ok(view)
+}
+
+fn make_topic(bootstrap: &str) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be made").block_on(async {
+        let bootstrap = Bootstrap::resolve(bootstrap).await.expect("these are addresses");
+        let admin = Admin::new(bootstrap, AdminOptions::default());
+        let placement = Placement::Counts { partitions: Some(PARTITIONS), replication_factor: Some(3) };
+        let new = NewTopic { name: String::from(TOPIC), placement, configs: BTreeMap::new() };
+        Ok(admin.create_topic(&new).await?)
+    })
+}
+
+fn bootstrap(arena: &dyn Arena) -> String {
+    arena.brokers().into_iter().map(|id| arena.address(id)).collect::<Vec<_>>().join(",")
+}
+
+fn wait_for(limit: Duration, condition: impl Fn() -> bool) -> Option<Duration> {
+    let started = Instant::now();
+    while started.elapsed() < limit {
+        if condition() {
+            return Some(started.elapsed());
+        }
+        std::thread::sleep(TICK);
+    }
+    None
+}
+
+impl Run<'_> {
+    /// Rounds until the time is over.
+    fn storm(&mut self) -> Result<(), RunError> {
+        let brokers = self.arena.brokers();
+        let whole = self.wait("everything is replicated everywhere", START_LIMIT, |run| {
+            run.view.last().is_some_and(|seen| seen.is_whole(&brokers, &finale::topics()))
+        });
+        whole.ok_or(RunError::Late { what: "everything is replicated everywhere", within: START_LIMIT })?;
+        let began = Instant::now();
+        let mut number = 0;
+        while began.elapsed() < self.settings.lasts && !self.is_stopped() {
+            self.round(number)?;
+            number += 1;
+        }
+        Ok(())
+    }
+
+    fn round(&mut self, number: u64) -> Result<(), RunError> {
+        let settings = self.settings;
+        let round = plan::round(&settings.scenario, settings.seed, number, settings.quorum_loss);
+        let kinds: Vec<String> =
+            round.faults.iter().map(|f| format!("{}:{}", f.kind.name(), f.role)).collect();
+        self.story.tell(&format!("round {number}: {}", kinds.join(", ")));
+        self.pause_for(round.calm);
+        let mut agenda: Vec<(Duration, bool, usize)> = Vec::new();
+        for (index, fault) in round.faults.iter().enumerate() {
+            agenda.push((fault.at, true, index));
+            agenda.push((fault.at + fault.lasts, false, index));
+        }
+        // At the same time, what is over ends before something new begins; a fault begins before it ends.
+        agenda.sort_by_key(|(at, strikes, index)| (*at, *index, !*strikes));
+        let began = Instant::now();
+        for (at, strikes, index) in agenda {
+            self.pause_for((began + at).saturating_duration_since(Instant::now()));
+            match round.faults.get(index) {
+                Some(fault) if strikes => self.strike(index, fault)?,
+                _ => self.heal(index)?,
+            }
+        }
+        self.after_heal(began)
+    }
+
+    fn strike(&mut self, index: usize, fault: &Planned) -> Result<(), RunError> {
+        if self.is_stopped() {
+            return Ok(());
+        }
+        if fault.kind == Kind::RollingRestart {
+            return self.rolling_restart();
+        }
+        let seen = self.view.last();
+        match strike(fault, self.arena, &mut self.taken, seen.as_ref())? {
+            Some(struck) => {
+                let what = struck.to_string();
+                self.recorder.record(&Event::Fault { what: what.clone() });
+                self.story.tell(&format!("FAULT  {what}, for {:.1} s", fault.lasts.as_secs_f64()));
+                struck.ends().for_each(|broker| self.remember(broker, seen.as_ref()));
+                self.struck.insert(index, struck);
+            }
+            None => self
+                .story
+                .tell(&format!("       {}: passed over, its victim has trouble enough", fault.kind.name())),
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, broker: i32, seen: Option<&Seen>) {
+        if let Some(czxid) = seen.and_then(|seen| seen.registered.get(&broker)) {
+            self.former.insert(broker, *czxid);
+        }
+    }
+
+    fn heal(&mut self, index: usize) -> Result<(), RunError> {
+        self.note_ends()?;
+        let Some(struck) = self.struck.remove(&index) else { return Ok(()) };
+        struck.undo(self.arena, &mut self.taken)?;
+        let what = struck.to_string();
+        self.story.tell(&format!("HEAL   {what}"));
+        self.recorder.record(&Event::Healed { what });
+        Ok(())
+    }
+
+    fn rolling_restart(&mut self) -> Result<(), RunError> {
+        for broker in self.arena.brokers() {
+            let node = Node::Broker(broker);
+            let what = format!("rolling-restart [SIGTERM {node}]");
+            self.recorder.record(&Event::Fault { what: what.clone() });
+            let began = Instant::now();
+            self.remember(broker, self.view.last().as_ref());
+            if !self.arena.terminate(node, WHOLE_LIMIT)? {
+                return Err(RunError::Late { what: "a broker ends after SIGTERM", within: WHOLE_LIMIT });
+            }
+            self.story
+                .tell(&format!("FAULT  {what}, which ended after {:.1} s", began.elapsed().as_secs_f64()));
+            self.arena.start(node)?;
+            self.recorder.record(&Event::Healed { what });
+            self.wait_until_whole(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Waits until the cluster is whole, and tells how long that and the longest silence took.
+    fn after_heal(&mut self, began: Instant) -> Result<(), RunError> {
+        let healed = Instant::now();
+        let took = self.wait_until_whole(healed);
+        self.recorder.record(&Event::Whole { took_us: micros(took), limit_us: micros(WHOLE_LIMIT) });
+        // Acknowledgements that the recovery made possible are on their way.
+        self.pause_for(Duration::from_secs(1));
+        let gap = self.counts.longest_gap(began, Instant::now());
+        let gap = gap.map_or(String::from("nothing was acknowledged"), |(partition, gap)| {
+            format!(
+                "longest time without an acknowledgement {:.2} s (partition {partition})",
+                gap.as_secs_f64()
+            )
+        });
+        let whole = match took > WHOLE_LIMIT {
+            true => format!("NOT WHOLE after {} s", WHOLE_LIMIT.as_secs()),
+            false => format!("whole {:.1} s after the heal", took.as_secs_f64()),
+        };
+        self.story.tell(&format!("       {whole}; {gap}"));
+        self.note_ends()
+    }
+
+    /// From `since` on; a little more than the limit if it does not come.
+    fn wait_until_whole(&mut self, since: Instant) -> Duration {
+        let brokers = self.arena.brokers();
+        let former = std::mem::take(&mut self.former);
+        let whole = |seen: Seen| {
+            let anew = former.iter().all(|(broker, czxid)| seen.registered.get(broker) != Some(czxid));
+            anew && seen.is_whole(&brokers, &finale::topics())
+        };
+        self.wait("the cluster is whole", WHOLE_LIMIT, |run| run.view.since(since).is_some_and(&whole))
+            .map_or(WHOLE_LIMIT + TICK, |_| since.elapsed())
+    }
+
+    /// A broker that ended by itself is written down, and started again.
+    fn note_ends(&mut self) -> Result<(), RunError> {
+        for (node, how) in self.arena.ended() {
+            if self.struck.values().any(|struck| struck.may_end(node)) {
+                self.story.tell(&format!("       {node} has ended ({how}), as it may"));
+                continue;
+            }
+            self.story.tell(&format!("       {node} HAS ENDED BY ITSELF: {how}"));
+            self.recorder.record(&Event::Ended { node: node.to_string(), how });
+            self.arena.start(node)?;
+        }
+        Ok(())
+    }
+
+    /// The story goes on meanwhile. How long it took, if it came.
+    fn wait(&mut self, what: &str, limit: Duration, condition: impl Fn(&Self) -> bool) -> Option<Duration> {
+        let started = Instant::now();
+        while !condition(self) {
+            if started.elapsed() > limit {
+                self.story.tell(&format!("       {what}: NOT within {} s", limit.as_secs()));
+                return None;
+            }
+            self.tick();
+        }
+        Some(started.elapsed())
+    }
+
+    fn pause_for(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until && !self.is_stopped() {
+            self.tick();
+        }
+    }
+
+    fn tick(&mut self) {
+        std::thread::sleep(TICK);
+        self.story.counts(&self.counts, self.view.last().as_ref());
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn read_all(&mut self) -> Result<BTreeMap<i32, i64>, RunError> {
+        Ok(finale::read_all(&bootstrap(self.arena), &self.recorder)?)
+    }
+
+    /// Everything that clients do not see.
+    fn look(&mut self, whole: Duration) {
+        self.story.tell("replicas, ZooKeeper and brokers are compared");
+        self.recorder.record(&Event::Whole { took_us: micros(whole), limit_us: micros(WHOLE_LIMIT) });
+        finale::compare_replicas(self.arena, &self.recorder);
+        finale::compare_words(
+            self.arena,
+            || self.view.since(Instant::now() - Duration::from_secs(1)),
+            &self.recorder,
+        );
+        for (node, how) in self.arena.ended() {
+            self.recorder.record(&Event::Ended { node: node.to_string(), how });
+        }
+        for id in self.arena.brokers() {
+            let node = Node::Broker(id);
+            if self.arena.is_running(node) {
+                self.recorder.record(&Event::Alive { node: node.to_string() });
+            }
+            // A task may panic without ending its process.
+            for line in self.arena.log(node).lines().filter(|line| line.contains("panicked at")) {
+                self.recorder.record(&Event::Ended { node: node.to_string(), how: String::from(line) });
+            }
+        }
+        self.recorder.flush();
+    }
+
+    fn judge(&self) -> Result<Verdict, RunError> {
+        let home = &self.settings.folder;
+        let failed = |cause| RunError::Folder { path: home.clone(), cause };
+        let verdict = folder::verdict_of(home)?;
+        let keep = |name: &str, text: String| std::fs::write(home.join(name), text).map_err(failed);
+        keep("znodes", folder::dump_znodes(&self.arena.zookeeper_connect()))?;
+        keep("complaints", self.counts.complaints())?;
+        keep("verdict", format!("{verdict}\n"))?;
+        keep("settings", format!("{:#?}\n", self.settings))?;
+        if !verdict.is_clean() {
+            folder::keep_log_dirs(home, self.arena).map_err(failed)?;
+        }
+        Ok(verdict)
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
