@@ -16,6 +16,7 @@ mod java_log;
 mod java_text;
 mod java_time;
 mod options;
+mod patience;
 pub mod topics;
 
 /// What `--version` says: the release whose tools these are.

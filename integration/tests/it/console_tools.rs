@@ -1,11 +1,11 @@
 //! `ottla console-producer` and `ottla console-consumer` do and say what Kafka's did: the recordings of Kafka's own
 //! tools, replayed from top to bottom.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use integration::apache_cluster::ApacheCluster;
 use integration::cluster::{Cluster, PATIENCE, ottla};
-use integration::foreign::consume_with_java;
+use integration::foreign::consume_with_kcat;
 use integration::process::{Process, run, succeed};
 use integration::transcript::{Case, Step, Transcript};
 use integration::wait::until;
@@ -79,12 +79,11 @@ fn produce(brokers: &mut dyn Brokers) {
         |_, _| {},
     );
     let bootstrap = brokers.addresses();
-    // The recording compresses by all that Kafka knows; not every build of librdkafka does.
-    let read = |topic: &str| consume_with_java(&bootstrap, topic);
+    let read = |topic: &str| consume_with_kcat(&bootstrap, topic);
     // `property-malformed` has no key, and is sent.
     assert_eq!(read("one"), ["a", "b", "c", "d", "", "e", "f", "g", "h", "i", "j", "k"]);
     assert_eq!(read("keyed"), ["v1", "v2", "v3:more", "v4", "nokey"]);
-    assert_eq!(read("rich"), ["v", "v", "null", "w"]);
+    assert_eq!(read("rich"), ["v", "v", "", "w"]);
     assert_eq!(read("auto"), ["k"]);
     assert_eq!(read("strict"), Vec::<String>::new());
 }
@@ -154,6 +153,49 @@ fn readers_of_a_group_share_it() {
         let (output, status) = reader.terminate_with_output(PATIENCE);
         assert_eq!(status.code(), Some(143), "{output}");
         shared(left);
+    }
+}
+
+/// What keeps a tool waiting is told, and what ends it has Kafka's exit codes.
+#[test]
+fn readers_tell_what_they_wait_for() {
+    let cluster = Cluster::start(1, SETTINGS);
+    create(&cluster, "some", "1");
+    let lines: String = (0..20_000).map(|n| format!("{n}\n")).collect();
+    send(&cluster, "some", &lines, &[]);
+    let reader = |servers: &str, more: &str| {
+        let mut command = Command::new(ottla());
+        command.args(["console-consumer", "--bootstrap-server", servers]).args(more.split(' '));
+        command
+    };
+    let missing = "--topic none --timeout-ms 4000 --consumer-property allow.auto.create.topics=false";
+    for (servers, more, expected) in [
+        ("127.0.0.1:1", "--topic some --timeout-ms 4000", " WARN No broker answers at 127.0.0.1:1. "),
+        (&cluster.bootstrap(), missing, " WARN Topic none does not exist. "),
+        (
+            &cluster.bootstrap(),
+            "--topic some --partition 1 --timeout-ms 4000",
+            " has no partition 1, only 1. ",
+        ),
+        (&cluster.bootstrap(), "--topic a,b", "InvalidTopicException: Invalid topics: [a,b]\n"),
+    ] {
+        let output = run(&mut reader(servers, more), &[], PATIENCE);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        assert!(stderr.contains(expected), "{expected:?} is not in {stderr}");
+    }
+    // Nobody reads on, as behind `| head`.
+    let mut classic = Command::new(ottla());
+    classic.args(["console-consumer", "--zookeeper", &cluster.zookeeper.connect_string()]);
+    classic.args(["--topic", "some", "--from-beginning"]);
+    let modern = reader(&cluster.bootstrap(), "--topic some --from-beginning");
+    for (mut command, code) in [(modern, 0), (classic, 1)] {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("Unable to write to standard out, closing consumer.\n"), "{stderr}");
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
     }
 }
 

@@ -1,7 +1,6 @@
 //! Reading over brokers: as a member of a group, or one partition by hand.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::time::Duration;
 
 use client::cluster::ClusterError;
@@ -16,16 +15,14 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::options::{Arguments, Source, Start, unconstructed};
 use super::showing::{Enough, Showing};
 use super::{Stop, log, warn};
-use crate::tools::client_properties;
 use crate::tools::console::Console;
 use crate::tools::failure::Exception;
 use crate::tools::interrupt::Interrupts;
 use crate::tools::java_exception::{TIMEOUT, class};
+use crate::tools::{client_properties, patience};
 
 /// How long one poll waits at the most.
 const POLL: Duration = Duration::from_secs(1);
-/// How long nothing is said about brokers that do not answer.
-const SILENCE: Duration = Duration::from_secs(2);
 /// After what may pass, it is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -112,7 +109,7 @@ async fn connect(
 
 /// Tries until a broker answers, as Kafka's consumer does.
 async fn found(arguments: &Arguments, console: &mut Console) -> Result<GroupConsumer, Stop> {
-    let mut finding = pin!(async {
+    let finding = async {
         loop {
             match builder(arguments)?.connect().await {
                 Ok(consumer) => return Ok(consumer),
@@ -120,16 +117,14 @@ async fn found(arguments: &Arguments, console: &mut Console) -> Result<GroupCons
                 Err(error) => return Err(Stop::Logged(unconstructed(error.to_string()))),
             }
         }
-    });
-    if let Ok(found) = timeout(SILENCE, finding.as_mut()).await {
-        return found;
-    }
-    let servers = arguments.consumer.get("bootstrap.servers").map_or("", String::as_str);
-    warn(
-        console,
-        &format!("No broker answers at {servers}. They are tried until one does; Ctrl-C ends the tool"),
-    );
-    finding.await
+    };
+    patience::told(finding, || {
+        let servers = arguments.consumer.get("bootstrap.servers").map_or("", String::as_str);
+        let waiting =
+            format!("No broker answers at {servers}. They are tried until one does; Ctrl-C ends the tool");
+        warn(console, &waiting);
+    })
+    .await
 }
 
 fn builder(arguments: &Arguments) -> Result<GroupConsumerBuilder, Stop> {

@@ -31,7 +31,7 @@ use super::console::Console;
 use super::failure::Exception;
 use super::interrupt::Interrupts;
 use super::java_exception::EXECUTION;
-use super::{KAFKA_VERSION, client_properties, java_log, java_time};
+use super::{KAFKA_VERSION, client_properties, java_log, java_time, patience};
 use lines::LineFormat;
 use options::Arguments;
 
@@ -41,6 +41,7 @@ const READ_AHEAD: usize = 256;
 /// A cluster that is not there may be about to come.
 const CONNECT_AGAIN: Duration = Duration::from_millis(250);
 
+const CLIENT_LOGGER: &str = "org.apache.kafka.clients.NetworkClient";
 const LOGGER: &str = "org.apache.kafka.clients.producer.internals.ErrorLoggingCallback";
 
 /// Runs the tool with the arguments behind its name.
@@ -93,23 +94,51 @@ async fn run_on(arguments: &[String], console: &mut Console) -> Result<u8, Stop>
     let format = LineFormat::read(&arguments.topic, &arguments.reader)?;
     let builder = ProducerBuilder::from_properties(&arguments.producer)
         .map_err(|error| client_properties::invalid(&error.name, &error.value, error.problem))?;
-    let producer = match connect(builder).await? {
+    let mut interrupts = Interrupts::new();
+    let connected = tokio::select! {
+        connected = connect(builder, &arguments, console) => connected?,
+        code = interrupts.next() => return Ok(code),
+    };
+    let producer = match connected {
         Ok(producer) => producer,
-        Err(waited) => return refuse(arguments, read_input(format), waited, console).await,
+        Err(waited) => {
+            return tokio::select! {
+                refused = refuse(arguments, read_input(format), waited, console) => refused,
+                code = interrupts.next() => Ok(code),
+            };
+        }
     };
     let mut sending = Sending { producer, arguments, pending: FuturesUnordered::new() };
-    let outcome = sending.run(read_input(format), console).await;
-    // What was taken is sent, whatever came then.
-    sending.producer.flush().await;
-    while let Some(sent) = sending.pending.next().await {
-        tell(&sending.arguments, sent, console);
+    let outcome = sending.run(read_input(format), &mut interrupts, console).await;
+    // What was taken is sent, whatever came then, unless a signal comes again.
+    tokio::select! {
+        () = sending.finish(console) => outcome,
+        code = interrupts.next() => {
+            let left = sending.pending.len();
+            console.complain(format!("Ended before {left} records were acknowledged; they may be stored or not.\n"));
+            Ok(code)
+        }
     }
-    sending.producer.close().await;
-    outcome
 }
 
 /// A producer, or for how long (`max.block.ms`) no broker was reached.
-async fn connect(builder: ProducerBuilder) -> Result<Result<Producer, Duration>, Stop> {
+async fn connect(
+    builder: ProducerBuilder,
+    arguments: &Arguments,
+    console: &mut Console,
+) -> Result<Result<Producer, Duration>, Stop> {
+    patience::told(try_to_connect(builder), || {
+        let place = ["bootstrap.servers", "zookeeper.connect"];
+        let place =
+            place.into_iter().find_map(|name| arguments.producer.get(name)).map_or("", String::as_str);
+        let waiting = format!("No broker answers yet; they are looked for at {place}. Ctrl-C ends the tool");
+        console.complain(java_log::warning(java_time::now_ms(), &waiting, CLIENT_LOGGER));
+        console.show();
+    })
+    .await
+}
+
+async fn try_to_connect(builder: ProducerBuilder) -> Result<Result<Producer, Duration>, Stop> {
     let mut waited = Duration::ZERO;
     let mut within = Duration::ZERO;
     let builder = builder.with(|options| within = options.max_block);
@@ -206,19 +235,31 @@ impl Sending {
     async fn run(
         &mut self,
         mut input: mpsc::Receiver<Result<ProducerRecord, Exception>>,
+        interrupts: &mut Interrupts,
         console: &mut Console,
     ) -> Result<u8, Stop> {
-        let mut interrupts = Interrupts::new();
         loop {
             tokio::select! {
                 code = interrupts.next() => return Ok(code),
                 Some(sent) = self.pending.next() => tell(&self.arguments, sent, console),
                 record = input.recv() => match record {
-                    Some(record) => self.take(record?, console).await?,
+                    // There may be no room for it for long.
+                    Some(record) => tokio::select! {
+                        taken = self.take(record?, console) => taken?,
+                        code = interrupts.next() => return Ok(code),
+                    },
                     None => return Ok(0),
                 },
             }
         }
+    }
+
+    async fn finish(&mut self, console: &mut Console) {
+        self.producer.flush().await;
+        while let Some(sent) = self.pending.next().await {
+            tell(&self.arguments, sent, console);
+        }
+        self.producer.close().await;
     }
 
     async fn take(&mut self, record: ProducerRecord, console: &mut Console) -> Result<(), Stop> {

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use super::console::Console;
 use super::failure::Exception;
 use super::options::OptionError;
-use super::{KAFKA_VERSION, client_config, names_option};
+use super::{KAFKA_VERSION, client_config, names_option, patience};
 
 /// Runs the tool with the arguments behind its name.
 pub async fn run(arguments: &[String]) -> ExitCode {
@@ -34,13 +34,13 @@ pub async fn run(arguments: &[String]) -> ExitCode {
 async fn run_on(arguments: &[String], console: &mut Console) -> u8 {
     if names_option(arguments, "zookeeper") {
         let done = match zookeeper_options::Arguments::read(arguments, console) {
-            Ok(arguments) => zookeeper::run(&arguments, console).await,
+            Ok(arguments) => patience::shown(zookeeper::run(&arguments, console)).await,
             Err(stop) => Err(stop),
         };
         return done.map_or_else(|stop| stop.tell_over_zookeeper(console), |()| 0);
     }
     let (is_json, done) = match options::Arguments::read(arguments, console) {
-        Ok(arguments) => (arguments.is_json, brokers::run(&arguments, console).await),
+        Ok(arguments) => (arguments.is_json, patience::shown(brokers::run(&arguments, console)).await),
         Err(stop) => (false, Err(stop)),
     };
     done.map_or_else(|stop| stop.tell(is_json, console), |()| 0)

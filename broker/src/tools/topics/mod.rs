@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use super::console::Console;
 use super::failure::Exception;
 use super::options::OptionError;
-use super::{KAFKA_VERSION, names_option};
+use super::{KAFKA_VERSION, names_option, patience};
 use options::Arguments;
 
 /// Runs the tool with the arguments behind its name.
@@ -33,8 +33,8 @@ async fn run_on(arguments: &[String], console: &mut Console) -> u8 {
     let dialect = Dialect::of(arguments);
     let result = match Arguments::read(dialect, arguments, console) {
         Ok(arguments) => match dialect {
-            Dialect::Brokers => brokers::run(&arguments, console).await,
-            Dialect::ZooKeeper => zookeeper::run(&arguments, console).await,
+            Dialect::Brokers => patience::shown(brokers::run(&arguments, console)).await,
+            Dialect::ZooKeeper => patience::shown(zookeeper::run(&arguments, console)).await,
         },
         Err(stop) => Err(stop),
     };
