@@ -10,6 +10,7 @@ use clap::Parser;
 use integration::chaos::local::{Local, Shape, self_test};
 use integration::chaos::scenario::{Kind, Scenario, list};
 use integration::chaos::{Settings, run, sandbox, verdict_of};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Breaks a cluster and judges what it did. Exit code: 0 the verdict is clean, 1 it is not, 2 there is none.
 ///
@@ -45,6 +46,10 @@ struct Arguments {
     /// Records a second.
     #[arg(long, default_value_t = 1_000)]
     rate: u32,
+    /// `key=value`, a property of all brokers instead of the usual one; may be repeated. What it makes of the
+    /// promises is the verdict's to say.
+    #[arg(long)]
+    property: Vec<String>,
     /// Where everything is kept; by default a new one in target/chaos.
     #[arg(long)]
     folder: Option<PathBuf>,
@@ -68,10 +73,7 @@ fn main() -> ExitCode {
     if let Some(why) = sandbox::missing() {
         return refuse(&why);
     }
-    match sandbox::enter() {
-        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(2)),
-        Err(error) => refuse(&format!("unshare: {error}")),
-    }
+    refuse(&format!("unshare: {}", sandbox::enter()))
 }
 
 fn refuse(why: &dyn std::fmt::Display) -> ExitCode {
@@ -110,6 +112,7 @@ fn inside(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         zookeepers: arguments.zookeepers.unwrap_or(if wants_three { 3 } else { 1 }),
         clocks: scenario.may_have(Kind::ClockJump),
         slow_disks: scenario.may_have(Kind::SlowDisk),
+        properties: arguments.property.clone(),
     };
     let settings = Settings {
         scenario,
@@ -143,12 +146,18 @@ fn stop_on_interrupt() -> std::io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
     std::thread::spawn(move || {
         runtime.block_on(async {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                println!("no more faults; what is broken is healed, and the run is judged");
-                told.store(true, Ordering::Relaxed);
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
             }
+            println!("no more faults; what is broken is healed, and the run is judged");
+            told.store(true, Ordering::Relaxed);
         });
     });
     Ok(stop)

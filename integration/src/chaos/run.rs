@@ -27,6 +27,8 @@ use story::Story;
 const WHOLE_LIMIT: Duration = Duration::from_secs(60);
 const START_LIMIT: Duration = Duration::from_secs(90);
 const READ_LIMIT: Duration = Duration::from_secs(90);
+/// From here on it is told that ZooKeeper itself was slow to come back.
+const SLOW_ANSWER: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
 
 /// What a run is to be.
@@ -257,6 +259,8 @@ impl Run<'_> {
     /// Waits until the cluster is whole, and tells how long that and the longest silence took.
     fn after_heal(&mut self, began: Instant) -> Result<(), RunError> {
         let healed = Instant::now();
+        // ZooKeeper's own start is not the brokers' doing.
+        let answered = self.wait("ZooKeeper answers", WHOLE_LIMIT, |run| run.view.since(healed).is_some());
         let took = self.wait_until_whole(healed);
         self.recorder.record(&Event::Whole { took_us: micros(took), limit_us: micros(WHOLE_LIMIT) });
         // Acknowledgements that the recovery made possible are on their way.
@@ -271,6 +275,12 @@ impl Run<'_> {
         let whole = match took > WHOLE_LIMIT {
             true => format!("NOT WHOLE after {} s", WHOLE_LIMIT.as_secs()),
             false => format!("whole {:.1} s after the heal", took.as_secs_f64()),
+        };
+        let whole = match answered {
+            Some(time) if time > SLOW_ANSWER => {
+                format!("ZooKeeper answered {:.1} s after the heal; {whole}", time.as_secs_f64())
+            }
+            _ => whole,
         };
         self.story.tell(&format!("       {whole}; {gap}"));
         self.note_ends()

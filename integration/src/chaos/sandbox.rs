@@ -1,7 +1,7 @@
 //! A network, mounts and process ids of our own, which end with us: nothing leaves the machine and nothing is left.
 
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
 /// Set in the environment of a program that runs inside.
 const INSIDE: &str = "OTTLA_CHAOS_SANDBOX";
@@ -42,11 +42,15 @@ pub fn missing() -> Option<String> {
     }
 }
 
-/// Runs this program again, with the same arguments, inside.
-pub fn enter() -> std::io::Result<ExitStatus> {
+/// Becomes this program, run again with the same arguments, inside; or says why not.
+pub fn enter() -> std::io::Error {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return error,
+    };
     let mut command = unshare();
-    command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(INSIDE, "1");
-    command.status()
+    command.arg(program).args(std::env::args_os().skip(1)).env(INSIDE, "1");
+    std::os::unix::process::CommandExt::exec(&mut command)
 }
 
 /// Makes the sandbox a place to work in, once, from inside.

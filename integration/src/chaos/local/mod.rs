@@ -31,6 +31,8 @@ pub struct Shape {
     pub clocks: bool,
     /// Whether brokers' writes can be made slower.
     pub slow_disks: bool,
+    /// `key=value` lines of brokers' properties, which count instead of the usual ones.
+    pub properties: Vec<String>,
 }
 
 /// Brokers and ZooKeeper servers as processes.
@@ -60,7 +62,7 @@ impl Local {
             let node = Node::Broker(id);
             network.add(node)?;
             let home = home(folder, node);
-            settings::broker(&home, id, &connect(shape.zookeepers))
+            settings::broker(&home, id, &connect(shape.zookeepers), &shape.properties)
                 .map_err(|error| failed(format!("settings of {node}"), &error))?;
             disk::mount(&home)?;
         }

@@ -18,7 +18,7 @@ const MOMENT: Duration = Duration::from_secs(2);
 
 /// Does each thing to a ZooKeeper server and to a broker's surroundings, and looks. What is not as it should be.
 pub fn self_test(folder: &Path) -> Result<Vec<String>, ArenaError> {
-    let shape = Shape { brokers: 1, zookeepers: 1, clocks: true, slow_disks: true };
+    let shape = Shape { brokers: 1, zookeepers: 1, clocks: true, slow_disks: true, properties: Vec::new() };
     let mut arena = Local::new(folder, shape)?;
     let mut wrong = Vec::new();
     let mut expect = |holds: bool, what: &str| {

@@ -15,7 +15,8 @@ pub(super) fn broker_address(id: i32) -> String {
     format!("{}:{BROKER_PORT}", dotted(Node::Broker(id)))
 }
 
-/// What a cluster is told that is not to lose anything. Times are short, so that faults outlast them.
+/// What a cluster is told that is not to lose anything. Times are short, so that faults outlast them; but a broker
+/// that starts while it cannot reach ZooKeeper waits, where it would end, as Kafka does, for its supervisor.
 const PROPERTIES: &str = "\
 min.insync.replicas=2
 default.replication.factor=3
@@ -28,17 +29,23 @@ leader.imbalance.check.interval.seconds=20
 group.initial.rebalance.delay.ms=500
 log.cleaner.enable=false
 log.segment.bytes=4194304
+zookeeper.connection.timeout.ms=120000
 ";
 
-pub(super) fn broker(home: &Path, id: i32, zookeeper_connect: &str) -> io::Result<()> {
+/// `more`: lines that are to count instead.
+pub(super) fn broker(home: &Path, id: i32, zookeeper_connect: &str, more: &[String]) -> io::Result<()> {
     fs::create_dir_all(home)?;
     fs::write(home.join("slow"), "0")?;
     fs::write(home.join("clock"), "+0s\n")?;
+    let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+    let usual = PROPERTIES.lines().filter(|line| !more.iter().any(|other| name(other) == name(line)));
+    let properties: String = usual.map(|line| format!("{line}\n")).collect();
     let text = format!(
         "broker.id={id}\nlisteners=PLAINTEXT://{}\nlog.dirs={}\nzookeeper.connect={zookeeper_connect}\n\
-         zookeeper.session.timeout.ms={SESSION_TIMEOUT_MS}\n{PROPERTIES}",
+         zookeeper.session.timeout.ms={SESSION_TIMEOUT_MS}\n{properties}{}\n",
         broker_address(id),
         super::disk::log_dir(home).display(),
+        more.join("\n"),
     );
     fs::write(home.join("server.properties"), text)
 }
