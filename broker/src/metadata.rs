@@ -3,6 +3,7 @@
 //! in the controller's order.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use client::ids::ControllerEpoch;
 use client::wire::messages::UpdateMetadataRequest;
@@ -41,6 +42,15 @@ impl MetadataCache {
     /// Follows the cluster; `wait_for` on it waits for something to come true.
     pub fn changed(&self) -> watch::Receiver<Arc<ClusterMetadata>> {
         self.current.subscribe()
+    }
+
+    /// The picture, once there is one: waits for the controller's first request, but no longer than `patience`.
+    pub async fn known(&self, patience: Duration) -> Arc<ClusterMetadata> {
+        let mut changed = self.changed();
+        let told = changed.wait_for(|cluster| !cluster.brokers().is_empty());
+        // Whether the time is up or not, what is known now is the answer.
+        let _ = tokio::time::timeout(patience, told).await;
+        self.snapshot()
     }
 
     /// Takes in what the controller sent, and gives the topics that are gone with it.

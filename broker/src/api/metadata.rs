@@ -2,6 +2,7 @@
 //! is created here and now, by this broker, controller or not.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use client::ids::{BrokerId, Uuid};
 use client::wire::messages::metadata_request::MetadataRequestTopic;
@@ -29,6 +30,11 @@ const TELLS_LISTENER: i16 = 6;
 /// From this version on topics can be asked for by id, though 10 and 11 have the field.
 const BY_ID: i16 = 12;
 
+/// How long a client of a broker that has just started waits for what the controller has to tell it: longer than it
+/// wants to, so that it asks another broker. Answered before, it would hear that there are no brokers and
+/// no topics, upon which librdkafka parts from all brokers for good, or gives up all records that wait to be sent.
+const FIRST_UPDATE: Duration = Duration::from_secs(60);
+
 /// How a version shows partitions.
 #[derive(Debug, Clone, Copy)]
 struct View<'a> {
@@ -43,7 +49,7 @@ pub(super) async fn answer(
     body: &MetadataRequest,
 ) -> MetadataResponse {
     let view = View { version, listener };
-    let cluster = admin.metadata.snapshot();
+    let cluster = admin.metadata.known(FIRST_UPDATE).await;
     let topics = match body.topics.as_deref() {
         None => all_topics(&cluster, view),
         Some([]) if version < EMPTY_IS_NONE => all_topics(&cluster, view),

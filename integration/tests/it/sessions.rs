@@ -36,6 +36,32 @@ fn records_flow_while_zookeeper_is_silent() {
     wait_until_whole(&Observer::connect(&cluster.zookeeper.connect_string()));
 }
 
+/// A broker that has just registered knows nothing until the controller tells it, which may take a while: a client
+/// that asks it meanwhile must not hear that its topic does not exist.
+#[test]
+fn a_fresh_broker_denies_no_topic_before_it_was_told_of_them() {
+    let mut cluster = cluster();
+    let observer = Observer::connect(&cluster.zookeeper.connect_string());
+    let controller = observer.controller().expect("the cluster serves");
+    let fresh = *cluster.ids().iter().find(|id| **id != controller).expect("there are three");
+    assert!(cluster.terminate(fresh).success());
+    cluster.signal(controller, Signal::STOP);
+    cluster.start_broker(fresh);
+    wait::until("the broker is registered", PATIENCE, || observer.registered().get(&fresh).copied());
+
+    let asked = std::process::Command::new("kcat")
+        .args(["-L", "-m", "20", "-t", TOPIC, "-b", &cluster.address(fresh)])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("kcat can be run");
+    // Long enough for an answer that does not wait for the controller; shorter than the controller's session.
+    std::thread::sleep(Duration::from_millis(1_500));
+    cluster.signal(controller, Signal::CONT);
+    let said = asked.wait_with_output().expect("kcat ends");
+    let said = String::from_utf8_lossy(&said.stdout);
+    assert!(said.contains(&format!("topic \"{TOPIC}\" with {PARTITIONS} partitions:")), "{said}");
+}
+
 #[test]
 fn records_flow_while_zookeeper_is_down() {
     let mut cluster = cluster();
