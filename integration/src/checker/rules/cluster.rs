@@ -65,6 +65,21 @@ pub(super) fn whole_in_time(history: &History) -> Finding {
     finding
 }
 
+/// Producers try for longer than any fault lasts, so none of their records is ever given up.
+pub(super) fn none_given_up(history: &History) -> Finding {
+    let mut finding = Finding::of("no producer has to give up a record");
+    for event in events(history) {
+        match event {
+            Event::Sending { .. } => finding.check(true, String::new),
+            Event::GivenUp { producer, record, why } => {
+                finding.check(false, || format!("producer {producer}, record {record}: {why}"));
+            }
+            _ => {}
+        }
+    }
+    finding
+}
+
 pub(super) fn none_ends_by_itself(history: &History) -> Finding {
     let mut finding = Finding::of("no broker ends by itself");
     for event in events(history) {
@@ -90,6 +105,7 @@ mod tests {
         let replica = |broker| Event::Replica { topic: word("t"), partition: 0, broker, bytes: 9, digest: 7 };
         let told = |by: &str| Event::Told { by: word(by), about: word("t/0"), what: word("leader 1") };
         vec![
+            Event::Sending { producer: 1, record: 1, partition: 0 },
             Event::Whole { took_us: 5, limit_us: 5 },
             replica(1),
             replica(2),
@@ -107,7 +123,7 @@ mod tests {
     #[test]
     fn a_sound_cluster_is_clean_and_an_unknown_one_proves_nothing() {
         assert_eq!(broken(sound()), [""; 0]);
-        assert_eq!(broken(Vec::new()).len(), 4);
+        assert_eq!(broken(Vec::new()).len(), 5);
     }
 
     #[test]
@@ -131,6 +147,10 @@ mod tests {
                 "brokers say what ZooKeeper says",
             ),
             (Event::Whole { took_us: 6, limit_us: 5 }, "the cluster is whole in time after a heal"),
+            (
+                Event::GivenUp { producer: 1, record: 1, why: word("unknown topic") },
+                "no producer has to give up a record",
+            ),
             (Event::Ended { node: word("broker-1"), how: word("signal: 6") }, "no broker ends by itself"),
         ] {
             let mut events = sound();
