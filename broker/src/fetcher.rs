@@ -10,6 +10,7 @@ mod answer;
 mod backoff;
 mod following;
 mod request;
+mod step;
 mod task;
 
 use std::collections::BTreeMap;
@@ -19,12 +20,14 @@ use client::ids::{BrokerId, LeaderEpoch, TopicPartition};
 use controller::vital;
 use tokio::task::AbortHandle;
 
-use self::following::Following;
+pub use self::following::{Following, Wanted};
+pub use self::step::{Outcome, Step};
 use self::task::Task;
 use crate::cluster_view::ClusterView;
 use crate::config::ReplicationConfig;
 use crate::control_fence::ControlFence;
 use crate::partition::Partition;
+use crate::replicas::Naming;
 
 /// What all tasks share.
 #[derive(Debug)]
@@ -33,14 +36,6 @@ struct Common {
     fence: Arc<ControlFence>,
     view: ClusterView,
     config: ReplicationConfig,
-}
-
-/// How a partition's topic is named in requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Naming {
-    /// By its id, as soon as the log has one (KIP-516).
-    ById,
-    ByName,
 }
 
 /// A leader, and which of the tasks that fetch from it.

@@ -8,6 +8,7 @@ mod assign;
 mod cleaner;
 mod housekeeping;
 mod logs;
+mod orders;
 mod stop;
 mod throttle;
 
@@ -21,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use self::cleaner::Cleaners;
+pub use self::orders::{Host, Naming, Order, StopOrder};
 use crate::clock::Now;
 use crate::cluster_view::ClusterView;
 use crate::config::{Config, LogDirsConfig, ReplicationConfig};

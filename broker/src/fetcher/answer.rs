@@ -9,22 +9,13 @@ use client::wire::messages::fetch_response::PartitionData;
 use client::wire::{ErrorCode, Records};
 
 use super::request::{LIST_OFFSETS, list_offset};
+use super::step::{Outcome, Step};
 use super::task::Task;
 use crate::clock::Now;
-use crate::log::LogError;
 use crate::partition::epochs::EpochEnd;
 use crate::partition::follower::LeaderOffsets;
-use crate::partition::{FollowError, Followed, Partition, PartitionError};
+use crate::partition::{FollowError, Followed, Partition};
 use client::fetch_session::Ask;
-
-/// What becomes of a partition after its answer.
-enum Outcome {
-    Continue,
-    /// Try again later.
-    Delay,
-    /// Wait for the controller.
-    Fail,
-}
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -42,19 +33,14 @@ impl Task {
                 let Some(ask) = self.session.asked(&id).copied() else { continue };
                 let Some(partition) = self.following.get(&id, ask.leader_epoch) else { continue };
                 let outcome = self.take_one(connection, &partition, &ask, data).await;
-                self.settle(&id, ask.leader_epoch, &outcome);
+                self.settle(&id, ask.leader_epoch, outcome);
             }
         }
     }
 
-    fn settle(&self, id: &TopicPartition, epoch: LeaderEpoch, outcome: &Outcome) {
-        match outcome {
-            Outcome::Continue => self.following.succeeded(id, epoch),
-            Outcome::Delay => {
-                self.following.delay(id, epoch, self.common.config.fetch_backoff, Now::read().monotonic);
-            }
-            Outcome::Fail => self.following.fail(id, epoch),
-        }
+    fn settle(&self, id: &TopicPartition, epoch: LeaderEpoch, outcome: Outcome) {
+        let most = self.common.config.fetch_backoff;
+        self.following.settle(id, epoch, outcome, most, Now::read().monotonic);
     }
 
     async fn take_one(
@@ -65,34 +51,25 @@ impl Task {
         data: PartitionData,
     ) -> Outcome {
         let id = partition.id();
-        match ErrorCode::from_code(data.error_code) {
-            ErrorCode::None if data.diverging_epoch.epoch >= 0 => {
-                let found = EpochEnd {
-                    epoch: LeaderEpoch(data.diverging_epoch.epoch),
-                    end: Offset(data.diverging_epoch.end_offset),
-                };
-                truncate(partition, ask.leader_epoch, found).await
-            }
-            ErrorCode::None => append(partition, ask, &data),
-            ErrorCode::OffsetOutOfRange => self.reposition(connection, partition, ask.leader_epoch).await,
-            ErrorCode::FencedLeaderEpoch => {
+        match Step::after(&data) {
+            Step::Truncate(found) => truncate(partition, ask.leader_epoch, found).await,
+            Step::Append => append(partition, ask, &data),
+            Step::Reposition => self.reposition(connection, partition, ask.leader_epoch).await,
+            Step::Fenced => {
                 tracing::info!(
                     partition = %id, leader = %self.leader, epoch = %ask.leader_epoch,
                     "fetching stops: the leader is in a newer epoch; waiting to be told of it"
                 );
                 Outcome::Fail
             }
-            error @ (ErrorCode::UnknownLeaderEpoch
-            | ErrorCode::NotLeaderOrFollower
-            | ErrorCode::UnknownTopicOrPartition
-            | ErrorCode::UnknownTopicId) => {
+            Step::NotThereYet(error) => {
                 tracing::debug!(
                     partition = %id, leader = %self.leader, epoch = %ask.leader_epoch, error = error.name(),
                     "the leader has not heard of its role yet, or no longer has it"
                 );
                 Outcome::Delay
             }
-            error => {
+            Step::Failed(error) => {
                 tracing::warn!(
                     partition = %id, leader = %self.leader, offset = %ask.offset, error = error.name(),
                     "the leader cannot be fetched from; trying again"
@@ -129,7 +106,7 @@ impl Task {
         let moved = blocking(partition, move |partition, now| {
             partition.reposition(epoch, LeaderOffsets { start, end }, now)
         });
-        outcome(id, moved.await)
+        Outcome::of(id, moved.await)
     }
 
     async fn leader_offset(
@@ -171,12 +148,12 @@ fn append(partition: &Partition, ask: &Ask, data: &PartitionData) -> Outcome {
         high_watermark: Offset(data.high_watermark),
         log_start: Offset(data.log_start_offset),
     };
-    outcome(partition.id(), partition.append_as_follower(ask.leader_epoch, &answer, Now::read()))
+    Outcome::of(partition.id(), partition.append_as_follower(ask.leader_epoch, &answer, Now::read()))
 }
 
 async fn truncate(partition: &Arc<Partition>, epoch: LeaderEpoch, found: EpochEnd) -> Outcome {
     let cut = blocking(partition, move |partition, now| partition.truncate_as_follower(epoch, found, now));
-    outcome(partition.id(), cut.await)
+    Outcome::of(partition.id(), cut.await)
 }
 
 /// Runs what removes and syncs files where it holds up no other task.
@@ -192,19 +169,5 @@ async fn blocking<T: Send + 'static>(
             // Only a runtime that stops cancels; the answer no longer matters.
             Err(_) => Err(FollowError::Superseded),
         },
-    }
-}
-
-fn outcome<T>(id: &TopicPartition, done: Result<T, FollowError>) -> Outcome {
-    match done {
-        Ok(_) | Err(FollowError::Superseded) => Outcome::Continue,
-        Err(FollowError::Partition(PartitionError::Log(error @ LogError::Corrupt { .. }))) => {
-            tracing::warn!(partition = %id, %error, "the leader sent corrupt records; fetching them again");
-            Outcome::Delay
-        }
-        Err(FollowError::Partition(error)) => {
-            tracing::error!(partition = %id, %error, "following stops until the controller assigns the partition anew");
-            Outcome::Fail
-        }
     }
 }

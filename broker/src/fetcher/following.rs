@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use client::ids::{LeaderEpoch, TopicPartition, Uuid};
 use tokio::sync::Notify;
 
-use super::Naming;
+use super::Outcome;
 use super::backoff::backoff;
 use crate::partition::Partition;
+use crate::replicas::Naming;
 use client::fetch_session::Ask;
 
 /// Changed by the controller's requests, read by the task.
 #[derive(Debug, Default)]
-pub(super) struct Following {
+pub struct Following {
     partitions: Mutex<BTreeMap<TopicPartition, Followed>>,
     changed: Notify,
 }
@@ -39,13 +40,14 @@ enum State {
 
 /// What to fetch now, and when there will be more.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub struct Wanted {
     pub asks: BTreeMap<TopicPartition, Ask>,
     pub next_at: Option<Instant>,
 }
 
 impl Following {
-    pub(super) fn add(&self, partition: Arc<Partition>, epoch: LeaderEpoch, naming: Naming) {
+    /// Follows a partition from now on.
+    pub fn add(&self, partition: Arc<Partition>, epoch: LeaderEpoch, naming: Naming) {
         let id = partition.id().clone();
         let followed = Followed { partition, epoch, naming, state: State::Ready, failures: 0 };
         self.lock().insert(id, followed);
@@ -53,26 +55,27 @@ impl Following {
     }
 
     /// True if it was there.
-    pub(super) fn remove(&self, id: &TopicPartition) -> bool {
+    pub fn remove(&self, id: &TopicPartition) -> bool {
         self.lock().remove(id).is_some()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
-    pub(super) fn name(&self, id: &TopicPartition, naming: Naming) {
+    pub fn name(&self, id: &TopicPartition, naming: Naming) {
         if let Some(followed) = self.lock().get_mut(id) {
             followed.naming = naming;
         }
     }
 
     /// Waits until a partition is added.
-    pub(super) async fn changed(&self) {
+    pub async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    pub(super) fn wanted(&self, max_bytes: i32, now: Instant) -> Wanted {
+    /// Which partitions to ask for at `now`, and where.
+    pub fn wanted(&self, max_bytes: i32, now: Instant) -> Wanted {
         let mut wanted = Wanted { asks: BTreeMap::new(), next_at: None };
         for (id, followed) in self.lock().iter_mut() {
             match followed.state {
@@ -103,25 +106,30 @@ impl Following {
     }
 
     /// The partition, if it is still followed in the epoch that was asked for.
-    pub(super) fn get(&self, id: &TopicPartition, epoch: LeaderEpoch) -> Option<Arc<Partition>> {
+    pub fn get(&self, id: &TopicPartition, epoch: LeaderEpoch) -> Option<Arc<Partition>> {
         let partitions = self.lock();
         let followed = partitions.get(id).filter(|followed| followed.epoch == epoch)?;
         Some(Arc::clone(&followed.partition))
     }
 
-    pub(super) fn succeeded(&self, id: &TopicPartition, epoch: LeaderEpoch) {
-        self.with(id, epoch, |followed| followed.failures = 0);
-    }
-
-    pub(super) fn delay(&self, id: &TopicPartition, epoch: LeaderEpoch, most: Duration, now: Instant) {
-        self.with(id, epoch, |followed| {
-            followed.failures = followed.failures.saturating_add(1);
-            followed.state = State::Delayed(now + backoff(followed.failures, most));
+    /// Takes note of what became of the partition's part of an answer. `most` is the longest wait
+    /// before the next attempt.
+    pub fn settle(
+        &self,
+        id: &TopicPartition,
+        epoch: LeaderEpoch,
+        outcome: Outcome,
+        most: Duration,
+        now: Instant,
+    ) {
+        self.with(id, epoch, |followed| match outcome {
+            Outcome::Continue => followed.failures = 0,
+            Outcome::Delay => {
+                followed.failures = followed.failures.saturating_add(1);
+                followed.state = State::Delayed(now + backoff(followed.failures, most));
+            }
+            Outcome::Fail => followed.state = State::Failed,
         });
-    }
-
-    pub(super) fn fail(&self, id: &TopicPartition, epoch: LeaderEpoch) {
-        self.with(id, epoch, |followed| followed.state = State::Failed);
     }
 
     fn with(&self, id: &TopicPartition, epoch: LeaderEpoch, change: impl FnOnce(&mut Followed)) {

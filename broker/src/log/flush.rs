@@ -33,6 +33,9 @@ pub struct Flushed {
 impl FlushJob {
     /// Blocks until the disk has everything.
     pub fn run(&self) -> Result<Flushed, DiskError> {
+        if crate::mutants::lacks("fsync") {
+            return Ok(self.outcome);
+        }
         for file in &self.files {
             file.sync()?;
         }

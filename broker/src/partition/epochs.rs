@@ -58,6 +58,7 @@ pub fn truncation(
         Some(own) if own.epoch == leader.epoch => (own.end.min(leader.end), true),
         Some(own) => (own.end, false),
     };
+    let to = if crate::mutants::lacks("truncate-off-by-one") { to + 1 } else { to };
     Truncation { to: to.min(own_end), complete }
 }
 

@@ -13,7 +13,7 @@ use crate::log::{Log, LogError};
 
 /// Where a follower goes on fetching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FollowPosition {
+pub struct FollowPosition {
     pub topic_id: Uuid,
     pub offset: Offset,
     /// The epoch of the last record; −1 if the log is empty and has no history.
@@ -23,7 +23,7 @@ pub(crate) struct FollowPosition {
 
 /// A leader's answer to one partition's part of a fetch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Followed<'a> {
+pub struct Followed<'a> {
     /// The offset that was asked for.
     pub asked: Offset,
     pub records: &'a [u8],
@@ -32,7 +32,7 @@ pub(crate) struct Followed<'a> {
 }
 
 #[derive(Debug, Error)]
-pub(crate) enum FollowError {
+pub enum FollowError {
     /// The role, the epoch or the position changed since the fetch was sent; drop the answer.
     #[error("the partition's role or position changed meanwhile")]
     Superseded,
@@ -48,7 +48,7 @@ impl From<LogError> for FollowError {
 
 impl Partition {
     /// `None` if the partition no longer follows in `epoch`.
-    pub(crate) fn follow_position(&self, epoch: LeaderEpoch) -> Option<FollowPosition> {
+    pub fn follow_position(&self, epoch: LeaderEpoch) -> Option<FollowPosition> {
         let mut inner = self.lock();
         let topic_id = inner.topic_id;
         let log = inner.following(epoch).ok()?;
@@ -61,7 +61,7 @@ impl Partition {
     }
 
     /// Appends what the leader sent, as it is, and adopts its watermark and log start.
-    pub(crate) fn append_as_follower(
+    pub fn append_as_follower(
         &self,
         epoch: LeaderEpoch,
         answer: &Followed<'_>,
@@ -84,7 +84,7 @@ impl Partition {
     }
 
     /// Drops what the leader's history says is not in its log (KIP-595).
-    pub(crate) fn truncate_as_follower(
+    pub fn truncate_as_follower(
         &self,
         epoch: LeaderEpoch,
         leader: EpochEnd,
@@ -117,7 +117,7 @@ impl Partition {
     }
 
     /// Goes where the leader's log is, after it called our position out of range.
-    pub(crate) fn reposition(
+    pub fn reposition(
         &self,
         epoch: LeaderEpoch,
         leader: LeaderOffsets,

@@ -13,7 +13,7 @@ use crate::log::{Log, LogError, LogMarks};
 
 /// The controller's answer to a proposal, as far as the partition is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum IsrAnswer {
+pub enum IsrAnswer {
     Written {
         leader_epoch: LeaderEpoch,
         isr: Vec<BrokerId>,
@@ -25,7 +25,7 @@ pub(crate) enum IsrAnswer {
 
 impl Partition {
     /// Proposes to drop followers that lag too long.
-    pub(crate) fn check_lag(&self, now: Now) {
+    pub fn check_lag(&self, now: Now) {
         let proposed = self.change(now, |inner, moment| {
             let topic_id = inner.topic_id;
             let (leader, _) = inner.leading()?;
@@ -37,12 +37,12 @@ impl Partition {
     }
 
     /// Whether the controller's answer to `proposal` is still wanted.
-    pub(crate) fn awaits(&self, proposal: &IsrProposal) -> bool {
+    pub fn awaits(&self, proposal: &IsrProposal) -> bool {
         matches!(&self.lock().role, Role::Leader(leader) if leader.is_pending_for(proposal))
     }
 
     /// Settles `proposal`, unless the controller's LeaderAndIsr did so before.
-    pub(crate) fn isr_answered(&self, proposal: &IsrProposal, answer: &IsrAnswer, now: Now) {
+    pub fn isr_answered(&self, proposal: &IsrProposal, answer: &IsrAnswer, now: Now) {
         let settled = self.change(now, |inner, moment| {
             let (leader, _) = inner.leading()?;
             if !leader.is_pending_for(proposal) {
@@ -72,12 +72,12 @@ impl Partition {
     }
 
     /// What the checkpoints keep; `None` without a log.
-    pub(crate) fn marks(&self) -> Option<LogMarks> {
+    pub fn marks(&self) -> Option<LogMarks> {
         self.lock().log.as_ref().map(Log::marks)
     }
 
     /// Takes the topic's changed configuration over.
-    pub(crate) fn configure(&self, config: Arc<TopicConfig>, now: Now) {
+    pub fn configure(&self, config: Arc<TopicConfig>, now: Now) {
         let configured = self.change(now, |inner, moment| {
             inner.config = Arc::clone(&config);
             if let Some(log) = &mut inner.log {
@@ -92,7 +92,7 @@ impl Partition {
     }
 
     /// Forgets producers that went silent (`producer.id.expiration.ms`).
-    pub(crate) fn expire_producers(&self, now: Now) -> Result<(), PartitionError> {
+    pub fn expire_producers(&self, now: Now) -> Result<(), PartitionError> {
         let expired = self.change(now, |inner, _| Ok(inner.log_mut()?.expire_producers(now.unix_ms)))?;
         if expired > 0 {
             tracing::debug!(partition = %self.id, expired, "forgot silent producers");
@@ -101,7 +101,7 @@ impl Partition {
     }
 
     /// Deletes what retention no longer keeps.
-    pub(crate) fn clean_up(&self, now: Now) -> Result<usize, PartitionError> {
+    pub fn clean_up(&self, now: Now) -> Result<usize, PartitionError> {
         self.change(now, |inner, _| {
             let log = inner.log_mut()?;
             let deleted = log.delete_expired(now.unix_ms)?;
@@ -114,7 +114,7 @@ impl Partition {
     }
 
     /// Runs `work` on the log, under the lock. `None` without a log.
-    pub(crate) fn with_log<T>(
+    pub fn with_log<T>(
         &self,
         now: Now,
         work: impl FnOnce(&mut Log) -> Result<T, LogError>,
@@ -127,7 +127,7 @@ impl Partition {
     }
 
     /// Syncs what is due, without holding up reads and appends meanwhile.
-    pub(crate) fn flush(&self, now: Now) -> Result<(), PartitionError> {
+    pub fn flush(&self, now: Now) -> Result<(), PartitionError> {
         let job = self.change(now, |inner, _| Ok(inner.log()?.flush_due(now.unix_ms)?))?;
         let Some(job) = job else { return Ok(()) };
         let outcome = job.run();
@@ -135,7 +135,7 @@ impl Partition {
     }
 
     /// Goes offline if the log lies in `dir`, which failed. True if it does.
-    pub(crate) fn dir_failed(&self, dir: &Path, now: Now) -> bool {
+    pub fn dir_failed(&self, dir: &Path, now: Now) -> bool {
         let mut here = false;
         let changed = self.change(now, |inner, _| {
             here = inner.log.as_ref().is_some_and(|log| log.dir().path() == dir);

@@ -58,6 +58,7 @@ impl Isr {
     pub fn may_contain(&self, id: BrokerId) -> bool {
         match self {
             Isr::Committed(isr) => isr.contains(&id),
+            Isr::Pending { proposed, .. } if crate::mutants::lacks("isr-union") => proposed.contains(&id),
             Isr::Pending { committed, proposed } => committed.contains(&id) || proposed.contains(&id),
         }
     }

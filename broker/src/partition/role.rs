@@ -10,7 +10,7 @@ use crate::log::Log;
 
 /// One partition's state as a LeaderAndIsr request gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LeaderAndIsr {
+pub struct LeaderAndIsr {
     pub leader: BrokerId,
     /// All zero if the controller gave none.
     pub topic_id: Uuid,
@@ -21,7 +21,7 @@ pub(crate) struct LeaderAndIsr {
 
 /// What a LeaderAndIsr request may do to a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Judgement {
+pub enum Judgement {
     /// Its leader epoch is newer than ours.
     Adopt,
     /// Nothing new, but it brings the topic id that the log lacks.
@@ -38,7 +38,7 @@ pub(crate) enum Judgement {
 
 /// The role a partition has after a LeaderAndIsr request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Assigned {
+pub enum Assigned {
     Leads,
     Follows {
         leader: BrokerId,
@@ -50,7 +50,7 @@ pub(crate) enum Assigned {
 
 impl Partition {
     /// Says what `state` means to the partition as it is, without changing it.
-    pub(crate) fn judge(&self, state: &LeaderAndIsr) -> Judgement {
+    pub fn judge(&self, state: &LeaderAndIsr) -> Judgement {
         let inner = self.lock();
         let (asked, ours) = (state.topic_id, inner.topic_id);
         let epoch = state.assignment.leader_epoch;
@@ -71,12 +71,12 @@ impl Partition {
         }
     }
 
-    pub(crate) fn has_log(&self) -> bool {
+    pub fn has_log(&self) -> bool {
         self.lock().log.is_some()
     }
 
     /// Gives the partition its log, before its first role.
-    pub(crate) fn attach(&self, log: Log, now: Now) {
+    pub fn attach(&self, log: Log, now: Now) {
         let attached = self.change(now, |inner, _| {
             if inner.topic_id.is_zero() {
                 inner.topic_id = log.topic_id().unwrap_or(Uuid::ZERO);
@@ -88,7 +88,7 @@ impl Partition {
     }
 
     /// Records the topic's id with the log, for good.
-    pub(crate) fn assign_topic_id(&self, topic_id: Uuid, now: Now) -> Result<(), PartitionError> {
+    pub fn assign_topic_id(&self, topic_id: Uuid, now: Now) -> Result<(), PartitionError> {
         self.change(now, |inner, _| {
             inner.log_mut()?.set_topic_id(topic_id)?;
             inner.topic_id = topic_id;
@@ -98,7 +98,7 @@ impl Partition {
 
     /// Takes the lead, or goes on leading in a newer epoch. Where the epoch begins is on disk
     /// before anything is served in it.
-    pub(crate) fn become_leader(&self, state: &LeaderAndIsr, now: Now) -> Result<Assigned, PartitionError> {
+    pub fn become_leader(&self, state: &LeaderAndIsr, now: Now) -> Result<Assigned, PartitionError> {
         let me = self.around.me;
         self.change(now, |inner, moment| {
             let assignment = &state.assignment;
@@ -129,7 +129,7 @@ impl Partition {
     }
 
     /// Follows another broker. The log is cut, where it has to be, on that leader's first answer.
-    pub(crate) fn become_follower(&self, state: &LeaderAndIsr, now: Now) -> Result<Assigned, PartitionError> {
+    pub fn become_follower(&self, state: &LeaderAndIsr, now: Now) -> Result<Assigned, PartitionError> {
         self.change(now, |inner, _| {
             let assignment = &state.assignment;
             if assignment.partition_epoch < inner.partition_epoch {
@@ -151,7 +151,7 @@ impl Partition {
     }
 
     /// Stops serving (StopReplica): the log stays, requests hear NOT_LEADER_OR_FOLLOWER.
-    pub(crate) fn stop(&self, now: Now) {
+    pub fn stop(&self, now: Now) {
         let stopped = self.change(now, |inner, _| {
             if !matches!(inner.role, Role::Offline) {
                 inner.role = Role::Idle;
@@ -162,7 +162,7 @@ impl Partition {
     }
 
     /// Stops for good and hands out the log, to be deleted or closed.
-    pub(crate) fn take_log(&self, now: Now) -> Option<Log> {
+    pub fn take_log(&self, now: Now) -> Option<Log> {
         let mut taken = None;
         let stopped = self.change(now, |inner, _| {
             inner.role = Role::Idle;

@@ -2,24 +2,24 @@
 
 use std::sync::Arc;
 
-use client::ids::{TopicPartition, Uuid};
+use client::ids::{BrokerId, LeaderEpoch, TopicPartition, Uuid};
 use client::wire::ErrorCode;
 
-use super::Replicas;
+use super::{Host, Naming, Replicas};
 use crate::clock::Now;
 use crate::log::{Log, LogMarks};
 use crate::partition::{LeaderAndIsr, Partition, PartitionError};
 
-impl Replicas {
-    pub(super) fn host(&self, id: &TopicPartition) -> Arc<Partition> {
-        let config = (self.topic_configs)(&id.topic);
-        self.hosted
-            .get_or_insert(id, || Arc::new(Partition::new(id.clone(), config, Arc::clone(&self.around))))
+impl Host for Replicas {
+    fn me(&self) -> BrokerId {
+        self.me
     }
 
-    /// Hosts the partition if its log was found at start. Its role is still to come, but the log
-    /// already says which topic of this name it is of.
-    pub(super) fn host_loaded(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
+    fn hosted(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
+        self.hosted.get(id)
+    }
+
+    fn host_found(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
         let mut log = self.dirs.take(id)?;
         let partition = self.host(id);
         log.set_config(partition.config().log.clone());
@@ -27,8 +27,13 @@ impl Replicas {
         Some(partition)
     }
 
-    /// Makes the partition an empty log, if it has none.
-    pub(super) fn create_log(
+    fn host(&self, id: &TopicPartition) -> Arc<Partition> {
+        let config = (self.topic_configs)(&id.topic);
+        self.hosted
+            .get_or_insert(id, || Arc::new(Partition::new(id.clone(), config, Arc::clone(&self.around))))
+    }
+
+    fn create_log(
         &self,
         partition: &Arc<Partition>,
         state: &LeaderAndIsr,
@@ -49,7 +54,31 @@ impl Replicas {
         Ok(())
     }
 
-    pub(super) fn delete_log(&self, id: &TopicPartition, log: Log, now: Now) -> ErrorCode {
+    fn is_alive(&self, id: BrokerId) -> bool {
+        self.around.view.snapshot().is_alive(id)
+    }
+
+    fn follow(&self, partition: Arc<Partition>, leader: BrokerId, epoch: LeaderEpoch, naming: Naming) {
+        self.fetchers.follow(partition, leader, epoch, naming);
+    }
+
+    fn follow_by_name(&self, id: &TopicPartition) {
+        self.fetchers.by_name(id);
+    }
+
+    fn stop_following(&self, id: &TopicPartition) {
+        self.fetchers.stop(id);
+    }
+
+    fn forget(&self, id: &TopicPartition) {
+        self.hosted.remove(id);
+    }
+
+    fn take_found_log(&self, id: &TopicPartition) -> Option<Log> {
+        self.dirs.take(id)
+    }
+
+    fn delete_log(&self, id: &TopicPartition, log: Log, now: Now) -> ErrorCode {
         match self.dirs.delete(log, Uuid(rand::random()), now.unix_ms) {
             Ok(()) => ErrorCode::None,
             Err(error) => {
@@ -58,7 +87,9 @@ impl Replicas {
             }
         }
     }
+}
 
+impl Replicas {
     pub(super) fn marks(&self) -> Vec<LogMarks> {
         self.hosted.all().iter().filter_map(|partition| partition.marks()).collect()
     }
