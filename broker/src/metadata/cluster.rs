@@ -124,7 +124,11 @@ impl ClusterMetadata {
     /// Replaces brokers and controller, merges partitions, drops those being deleted. Gives the
     /// topics that have no partition left.
     pub(super) fn apply(&mut self, request: &UpdateMetadataRequest) -> Vec<Arc<str>> {
-        self.controller_epoch = ControllerEpoch(request.controller_epoch);
+        let epoch = ControllerEpoch(request.controller_epoch);
+        // What one controller knows of a partition only ever grows, so a state of before is a request
+        // that was sent twice, over another connection, and comes late.
+        let may_be_late = epoch == self.controller_epoch;
+        self.controller_epoch = epoch;
         self.controller = (request.controller_id >= 0).then_some(BrokerId(request.controller_id));
         let brokers = request.live_brokers.iter().map(|one| (BrokerId(one.id), broker(one))).collect();
         if *self.brokers != brokers {
@@ -134,7 +138,12 @@ impl ClusterMetadata {
         for topic in &request.topic_states {
             // Before version 7 all ids are zero: such a controller knows none.
             let id = (!topic.topic_id.is_zero()).then_some(topic.topic_id);
-            gone.extend(self.apply_topic(&topic.topic_name, Some(id), topic.partition_states.iter()));
+            gone.extend(self.apply_topic(
+                &topic.topic_name,
+                Some(id),
+                may_be_late,
+                topic.partition_states.iter(),
+            ));
         }
         // Versions below 5 repeat the topic's name in each partition.
         let mut ungrouped: BTreeMap<&str, Vec<&UpdateMetadataPartitionState>> = BTreeMap::new();
@@ -142,7 +151,7 @@ impl ClusterMetadata {
             ungrouped.entry(&state.topic_name).or_default().push(state);
         }
         for (topic, states) in ungrouped {
-            gone.extend(self.apply_topic(topic, None, states.into_iter()));
+            gone.extend(self.apply_topic(topic, None, may_be_late, states.into_iter()));
         }
         gone
     }
@@ -153,6 +162,7 @@ impl ClusterMetadata {
         &mut self,
         name: &str,
         id: Option<Option<Uuid>>,
+        may_be_late: bool,
         states: impl Iterator<Item = &'a UpdateMetadataPartitionState>,
     ) -> Option<Arc<str>> {
         let known = self.topics.get(name).cloned();
@@ -163,8 +173,11 @@ impl ClusterMetadata {
         // The map's own reference keeps `topic` shared, so this copies its list of chunks, once.
         let changed = Arc::make_mut(&mut topic);
         changed.id = id.unwrap_or(known_id);
+        let may_be_late = may_be_late && changed.id == known_id;
         for state in states {
-            changed.apply(state);
+            if !(may_be_late && changed.knows_better(state)) {
+                changed.apply(state);
+            }
         }
         if let Some(gone) = known_id.filter(|_| changed.id != known_id || changed.chunks.is_empty()) {
             self.names.remove(&gone);
@@ -201,6 +214,13 @@ impl TopicMetadata {
 
     pub fn partition_count(&self) -> usize {
         self.chunks.values().map(|chunk| chunk.len()).sum()
+    }
+
+    /// Whether `state` is older than what is known of its partition. A deletion never is.
+    fn knows_better(&self, state: &UpdateMetadataPartitionState) -> bool {
+        let told = (LeaderEpoch(state.leader_epoch), ZkVersion(state.zk_version));
+        let newer = |known: &PartitionMetadata| (known.leader_epoch, known.partition_epoch) > told;
+        state.leader != LEADER_DURING_DELETE && self.partition(state.partition_index).is_some_and(newer)
     }
 
     fn apply(&mut self, state: &UpdateMetadataPartitionState) {

@@ -110,6 +110,38 @@ fn brokers_are_replaced_and_partitions_merged() {
 }
 
 #[test]
+fn a_request_that_comes_twice_and_late_takes_nothing_back() {
+    let cache = MetadataCache::new();
+    let told = |controller_epoch, id, leader, leader_epoch, zk_version| UpdateMetadataRequest {
+        controller_epoch,
+        ..request(
+            1,
+            &[1, 2],
+            vec![topic(
+                "t",
+                id,
+                vec![UpdateMetadataPartitionState { leader_epoch, zk_version, ..state(0, leader, &[1, 2]) }],
+            )],
+        )
+    };
+    let steps = [
+        (told(4, 5, 1, 7, 9), "1"),
+        (told(4, 5, 2, 8, 10), "2"),
+        // The first once more, over the connection before.
+        (told(4, 5, 1, 7, 9), "2"),
+        (told(4, 5, 1, 8, 9), "2"),
+        (told(4, 5, 1, 8, 11), "1"),
+        // Another topic of the name, and another controller, are believed.
+        (told(4, 6, 2, 0, 0), "2"),
+        (told(5, 6, 1, 0, 0), "1"),
+    ];
+    for (step, leader) in steps {
+        cache.update(&step).expect("from the newest controller");
+        assert!(shown(&cache).ends_with(&format!("0@{leader}")), "{} after {step:?}", shown(&cache));
+    }
+}
+
+#[test]
 fn an_older_controller_is_not_heard() {
     let cache = MetadataCache::new();
     let of = |epoch, brokers: &[i32]| UpdateMetadataRequest {
