@@ -207,7 +207,10 @@ impl Bench {
         self.comes_to(&mut state, |state| *state == TopicState::Partitions(PARTITIONS));
         let more = NewPartitions { topic: TOPIC.into(), total: PARTITIONS + 2, replicas: None };
         self.wait(self.admin.create_partitions(&[more])).expect("partitions can be added");
-        found.suspect_topic(TOPIC);
-        self.comes_to(&mut state, |state| *state == TopicState::Partitions(PARTITIONS + 2));
+        // The broker that is asked may not have heard of them yet.
+        wait::until("the added partitions are found", PATIENCE, || {
+            found.suspect_topic(TOPIC);
+            (*state.borrow_and_update() == TopicState::Partitions(PARTITIONS + 2)).then_some(())
+        });
     }
 }

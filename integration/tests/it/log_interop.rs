@@ -41,7 +41,7 @@ impl Apache {
             Apache { zookeeper: ZooKeeper::start(), folder: TempDir::new().unwrap(), port: free_port() };
         let properties = format!(
             "broker.id=7\nlisteners=PLAINTEXT://127.0.0.1:{}\nlog.dirs={}\nzookeeper.connect={}\n\
-             zookeeper.session.timeout.ms=1000\n{SETTINGS}",
+             zookeeper.session.timeout.ms=4000\n{SETTINGS}",
             apache.port,
             apache.data().display(),
             apache.zookeeper.connect_string()
@@ -60,6 +60,10 @@ impl Apache {
 
     /// Starts the broker; returns once it leads the topic, which is made if it is not there.
     fn start(&self) -> Process {
+        // Apache's broker does not start beside the registration that a killed one leaves for a while.
+        wait::until("the former registration is gone", LIMIT, || {
+            self.zookeeper.four_letters("dump").filter(|dump| !dump.contains("/brokers/ids/7"))
+        });
         let mut command = Release::V3_9.java("kafka.Kafka");
         command.arg(self.folder.path().join("server.properties"));
         let mut process = Process::start(&mut command, &self.folder.path().join("log"));

@@ -364,6 +364,12 @@ fn the_offsets_of_a_deleted_topic_go() {
         let rest = (0, vec!["__consumer_offsets-0 5 4  0".into()]);
         until_holds("the topic's offsets go", PATIENCE, async || bench.fetch(8, "g", None).await == rest)
             .await;
+        let zookeeper = bench.zookeeper().await;
+        until_holds("the topic is gone", PATIENCE, async || {
+            let mark = zookeeper.get_if_exists("/admin/delete_topics/t").await;
+            mark.expect("ZooKeeper answers").is_none()
+        })
+        .await;
         bench.create_topic().await;
         assert_eq!(bench.fetch(8, "g", Some(&[("t", &[0])])).await, (0, vec!["t-0 -1 -1  0".into()]));
     });
