@@ -128,7 +128,11 @@ impl Bench {
         let mut brokers = found.watch_brokers();
         let all = |brokers: &Arc<_>| std::collections::BTreeMap::len(brokers) == 3;
         self.comes_to(&mut brokers, all);
-        assert!(self.wait(found.topics()).expect("there are topics").contains(&TOPIC.to_owned()));
+        // The broker that is asked may not have heard of it yet.
+        wait::until("the topic is listed", PATIENCE, || {
+            let topics = self.wait(found.topics()).expect("there are topics");
+            topics.contains(&TOPIC.to_owned()).then_some(())
+        });
         found
     }
 
