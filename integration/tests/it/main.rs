@@ -8,6 +8,7 @@ mod clients;
 mod closest_replica;
 mod compaction;
 mod compaction_interop;
+mod comparison;
 mod console_tools;
 mod controller;
 mod discovery;

@@ -18,8 +18,9 @@ use client::wire::messages::{
     OffsetFetchRequest, SyncGroupRequest,
 };
 use client::wire::{Request, Str};
-use integration::apache_cluster::ApacheCluster;
-use integration::cluster::{Cluster, PATIENCE};
+use integration::cluster::PATIENCE;
+
+use crate::comparison::{assert_same_answers, one_of_each};
 
 const SETTINGS: &[(&str, &str)] = &[
     ("group.initial.rebalance.delay.ms", "0"),
@@ -33,24 +34,10 @@ const READS_T: &[u8] = b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_about_offsets_are_apaches_in_every_version() {
-    let (apache, ours) = tokio::task::block_in_place(|| {
-        std::thread::scope(|scope| {
-            let apache = scope.spawn(|| ApacheCluster::start(1, SETTINGS));
-            let ours = Cluster::start(1, SETTINGS);
-            (apache.join().expect("the reference starts"), ours)
-        })
-    });
+    let (apache, ours) = one_of_each(SETTINGS);
     let expected = Dialogue::with(&apache.address(1)).await.hold().await;
     let seen = Dialogue::with(&ours.address(1)).await.hold().await;
-    let differing: Vec<String> = expected
-        .iter()
-        .zip(&seen)
-        .filter(|(expected, seen)| expected != seen)
-        .map(|(expected, seen)| format!("Apache: {expected}\nours:   {seen}"))
-        .collect();
-    assert_eq!(expected.len(), seen.len());
-    assert!(expected.len() > 250, "{} answers", expected.len());
-    assert!(differing.is_empty(), "{} of {} differ:\n{}", differing.len(), seen.len(), differing.join("\n"));
+    assert_same_answers(&expected, &seen, 250);
 }
 
 /// By topic: partition, offset and text.

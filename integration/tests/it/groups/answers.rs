@@ -10,10 +10,10 @@ use client::wire::messages::leave_group_request::MemberIdentity;
 use client::wire::messages::sync_group_request::SyncGroupRequestAssignment;
 use client::wire::messages::*;
 use client::wire::{Request, Str};
-use integration::apache_cluster::ApacheCluster;
-use integration::cluster::{Cluster, PATIENCE};
+use integration::cluster::PATIENCE;
 
 use super::connect;
+use crate::comparison::{assert_same_answers, one_of_each};
 
 const SETTINGS: &[(&str, &str)] = &[
     ("group.initial.rebalance.delay.ms", "0"),
@@ -24,26 +24,10 @@ const SETTINGS: &[(&str, &str)] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_apaches_in_every_version() {
-    let (apache, ours) = tokio::task::spawn_blocking(|| {
-        std::thread::scope(|scope| {
-            let apache = scope.spawn(|| ApacheCluster::start(1, SETTINGS));
-            let ours = Cluster::start(1, SETTINGS);
-            (apache.join().expect("the reference starts"), ours)
-        })
-    })
-    .await
-    .expect("both start");
+    let (apache, ours) = one_of_each(SETTINGS);
     let expected = Dialogue::with(&apache.address(1)).await.hold().await;
     let seen = Dialogue::with(&ours.address(1)).await.hold().await;
-    let differing: Vec<String> = expected
-        .iter()
-        .zip(&seen)
-        .filter(|(expected, seen)| expected != seen)
-        .map(|(expected, seen)| format!("Apache: {expected}\nours:   {seen}"))
-        .collect();
-    assert_eq!(expected.len(), seen.len());
-    assert!(expected.len() > 200, "{} answers", expected.len());
-    assert!(differing.is_empty(), "{} of {} differ:\n{}", differing.len(), seen.len(), differing.join("\n"));
+    assert_same_answers(&expected, &seen, 200);
 }
 
 struct Dialogue {
