@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use super::scenario::{Kind, Role, Scenario};
+use super::scenario::{Kind, Part, Role, Scenario};
 
 /// A fault to come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,32 +38,35 @@ pub fn round(scenario: &Scenario, seed: u64, number: u64, quorum_loss: Duration)
         Scenario::Together(parts) => parts.clone(),
         Scenario::Storm => drawn(&mut random),
     };
-    let faults = chosen.into_iter().map(|(kind, role)| Planned {
-        kind,
-        role,
-        at: ms(&mut random, 0, 3_000),
-        lasts: lasts(&mut random, kind, quorum_loss),
-        dice: random.random(),
+    let faults = chosen.into_iter().map(|Part { kind, role, at, lasts }| {
+        // Drawn in any case, so that what is left to the seed does not depend on what is not.
+        let drawn = (ms(&mut random, 0, 3_000), self::lasts(&mut random, kind, quorum_loss));
+        let (at, lasts) = (at.unwrap_or(drawn.0), lasts.unwrap_or(drawn.1));
+        Planned { kind, role, at, lasts, dice: random.random() }
     });
     Round { calm, faults: faults.collect() }
 }
 
-fn drawn(random: &mut StdRng) -> Vec<(Kind, Role)> {
+fn drawn(random: &mut StdRng) -> Vec<Part> {
     let count = AT_ONCE.choose(random).copied().unwrap_or(1);
     let kinds: Vec<Kind> = Kind::all().collect();
     let chosen: Vec<Kind> = kinds.choose_multiple(random, count).copied().collect();
     // A rolling restart waits between brokers until all is whole, which other faults would prevent.
     if chosen.contains(&Kind::RollingRestart) {
-        return vec![(Kind::RollingRestart, Role::Random)];
+        return vec![part(Kind::RollingRestart, Role::Random)];
     }
     let roles = Role::all();
-    chosen.into_iter().map(|kind| (kind, roles.choose(random).copied().unwrap_or(Role::Random))).collect()
+    chosen.into_iter().map(|kind| part(kind, roles.choose(random).copied().unwrap_or(Role::Random))).collect()
+}
+
+fn part(kind: Kind, role: Role) -> Part {
+    Part { kind, role, at: None, lasts: None }
 }
 
 /// Sessions last 4 s here, followers are given up after 5 s: some faults are shorter, most are longer.
 fn lasts(random: &mut StdRng, kind: Kind, quorum_loss: Duration) -> Duration {
     match kind {
-        Kind::Kill => ms(random, 500, 9_000),
+        Kind::Kill | Kind::KillAll => ms(random, 500, 9_000),
         Kind::Bounce | Kind::ZooKeeperRestart | Kind::RollingRestart => Duration::ZERO,
         Kind::Pause => ms(random, 5_000, 12_000),
         Kind::ZooKeeperKill | Kind::ZooKeeperPause => ms(random, 2_000, 12_000),
@@ -110,14 +113,24 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_strikes_in_each_round() {
-        let scenario =
-            Scenario::Together(vec![(Kind::Kill, Role::Leader), (Kind::ZooKeeperQuorum, Role::Random)]);
+        let parts = vec![part(Kind::Kill, Role::Leader), part(Kind::ZooKeeperQuorum, Role::Random)];
+        let scenario = Scenario::Together(parts);
         for number in 0..10 {
             let round = round(&scenario, 3, number, LOSS);
-            let kinds: Vec<(Kind, Role)> =
-                round.faults.iter().map(|fault| (fault.kind, fault.role)).collect();
-            assert_eq!(Scenario::Together(kinds), scenario);
+            let parts = round.faults.iter().map(|fault| part(fault.kind, fault.role)).collect();
+            assert_eq!(Scenario::Together(parts), scenario);
             assert_eq!(round.faults[1].lasts, LOSS);
         }
+    }
+    #[test]
+    fn what_is_fixed_by_name_is_not_left_to_the_seed() {
+        let of = |name: &str| {
+            let scenario: Scenario = name.parse().expect(name);
+            round(&scenario, 7, 0, LOSS).faults
+        };
+        let (free, fixed) = (of("kill,pause"), of("kill@1+2,pause"));
+        assert_eq!((fixed[0].at, fixed[0].lasts), (Duration::from_secs(1), Duration::from_secs(2)));
+        assert_eq!(fixed[0].dice, free[0].dice);
+        assert_eq!(fixed[1], free[1]);
     }
 }

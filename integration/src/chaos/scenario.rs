@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// What can be done to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +16,7 @@ pub enum Kind {
     Lossy,
     SlowLink,
     Kill,
+    KillAll,
     Bounce,
     Pause,
     ZooKeeperKill,
@@ -28,7 +30,7 @@ pub enum Kind {
 }
 
 /// Name and meaning of every kind.
-const KINDS: [(Kind, &str, &str); 19] = [
+const KINDS: [(Kind, &str, &str); 20] = [
     (Kind::DisconnectPeers, "disconnect-peers", "a broker and the other brokers do not hear one another"),
     (Kind::DisconnectZooKeeper, "disconnect-zookeeper", "a broker and ZooKeeper do not hear one another"),
     (Kind::DisconnectClients, "disconnect-clients", "a broker and the clients do not hear one another"),
@@ -42,6 +44,7 @@ const KINDS: [(Kind, &str, &str); 19] = [
     (Kind::Lossy, "lossy", "a tenth to a third of a broker's packets are lost"),
     (Kind::SlowLink, "slow-link", "a broker's link carries 3 Mbit/s"),
     (Kind::Kill, "kill", "a broker dies by SIGKILL"),
+    (Kind::KillAll, "kill-all", "all brokers die by SIGKILL at once"),
     (Kind::Bounce, "bounce", "a broker is shut down by SIGTERM and started at once"),
     (Kind::Pause, "pause", "a broker is stopped by SIGSTOP for longer than its session"),
     (Kind::ZooKeeperKill, "zookeeper-kill", "a ZooKeeper server dies"),
@@ -105,11 +108,21 @@ impl fmt::Display for Role {
     }
 }
 
+/// A fault of each round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    pub kind: Kind,
+    pub role: Role,
+    /// When it strikes, from the round's beginning on, and for how long, where that is not left to the seed.
+    pub at: Option<Duration>,
+    pub lasts: Option<Duration>,
+}
+
 /// What a run is to consist of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scenario {
     /// All of these overlap in each round.
-    Together(Vec<(Kind, Role)>),
+    Together(Vec<Part>),
     /// Each round draws some of all kinds.
     Storm,
 }
@@ -123,6 +136,10 @@ pub enum ScenarioError {
         "{name:?} strikes nobody that is called {role:?}; roles: leader, controller, coordinator, follower, random"
     )]
     Role { name: String, role: String },
+    #[error(
+        "{text:?} is no number of seconds: behind a name may stand @ and when it strikes, + and for how long"
+    )]
+    Seconds { text: String },
     #[error("storm draws from all scenarios and stands alone")]
     StormAndOthers,
 }
@@ -136,18 +153,35 @@ impl FromStr for Scenario {
         }
         let mut together = Vec::new();
         for part in text.split(',') {
-            let (name, role) = part.split_once(':').unwrap_or((part, "random"));
-            if name == "storm" {
-                return Err(ScenarioError::StormAndOthers);
-            }
-            let kind = KINDS.iter().find(|(_, known, _)| *known == name).map(|(kind, _, _)| *kind);
-            let kind = kind.ok_or_else(|| ScenarioError::Unknown { name: String::from(name) })?;
-            let known = ROLES.iter().find(|(_, known)| *known == role).map(|(role, _)| *role);
-            let wrong = || ScenarioError::Role { name: String::from(name), role: String::from(role) };
-            together.push((kind, known.ok_or_else(wrong)?));
+            together.push(part.parse()?);
         }
         Ok(Scenario::Together(together))
     }
+}
+
+impl FromStr for Part {
+    type Err = ScenarioError;
+
+    /// `kind[:role][@seconds][+seconds]`
+    fn from_str(text: &str) -> Result<Part, ScenarioError> {
+        let (rest, lasts) = text.split_once('+').map_or((text, None), |(rest, lasts)| (rest, Some(lasts)));
+        let (rest, at) = rest.split_once('@').map_or((rest, None), |(rest, at)| (rest, Some(at)));
+        let (name, role) = rest.split_once(':').unwrap_or((rest, "random"));
+        if name == "storm" {
+            return Err(ScenarioError::StormAndOthers);
+        }
+        let kind = KINDS.iter().find(|(_, known, _)| *known == name).map(|(kind, _, _)| *kind);
+        let kind = kind.ok_or_else(|| ScenarioError::Unknown { name: String::from(name) })?;
+        let known = ROLES.iter().find(|(_, known)| *known == role).map(|(role, _)| *role);
+        let wrong = || ScenarioError::Role { name: String::from(name), role: String::from(role) };
+        let role = known.ok_or_else(wrong)?;
+        Ok(Part { kind, role, at: at.map(seconds).transpose()?, lasts: lasts.map(seconds).transpose()? })
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, ScenarioError> {
+    let parsed = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    parsed.ok_or_else(|| ScenarioError::Seconds { text: String::from(text) })
 }
 
 impl Scenario {
@@ -155,7 +189,7 @@ impl Scenario {
     pub fn may_have(&self, kind: Kind) -> bool {
         match self {
             Scenario::Storm => true,
-            Scenario::Together(parts) => parts.iter().any(|(part, _)| *part == kind),
+            Scenario::Together(parts) => parts.iter().any(|part| part.kind == kind),
         }
     }
 }
@@ -169,7 +203,8 @@ pub fn list() -> String {
     text.push_str("Behind a name, whom it strikes: ");
     text.push_str(&ROLES.map(|(_, name)| format!(":{name}")).join(" "));
     text.push_str(
-        " (the default)\nSeveral, joined by commas, strike together: kill:leader,zookeeper-restart\n",
+        " (the default)\nSeveral, joined by commas, strike together: kill:leader,zookeeper-restart\n\
+         Behind that, when it strikes in its round and for how long, in seconds: kill:leader@2+10 (else the seed says)\n",
     );
     text
 }
@@ -178,16 +213,20 @@ pub fn list() -> String {
 mod tests {
     use super::*;
 
+    fn part(kind: Kind, role: Role) -> Part {
+        Part { kind, role, at: None, lasts: None }
+    }
+
     #[test]
     fn every_kind_has_a_name_that_is_understood() {
         for kind in Kind::all() {
             let parsed: Scenario = kind.name().parse().expect("its own name");
-            assert_eq!(parsed, Scenario::Together(vec![(kind, Role::Random)]));
+            assert_eq!(parsed, Scenario::Together(vec![part(kind, Role::Random)]));
             assert!(list().contains(kind.name()));
         }
         for role in Role::all() {
             let parsed: Scenario = format!("kill:{role}").parse().expect("a role's own name");
-            assert_eq!(parsed, Scenario::Together(vec![(Kind::Kill, role)]));
+            assert_eq!(parsed, Scenario::Together(vec![part(Kind::Kill, role)]));
         }
     }
 
@@ -195,8 +234,19 @@ mod tests {
     fn scenarios_are_combined_by_commas() {
         assert_eq!(
             "one-way:leader,zookeeper-kill".parse(),
-            Ok(Scenario::Together(vec![(Kind::OneWay, Role::Leader), (Kind::ZooKeeperKill, Role::Random)]))
+            Ok(Scenario::Together(vec![
+                part(Kind::OneWay, Role::Leader),
+                part(Kind::ZooKeeperKill, Role::Random)
+            ]))
         );
+        let timed = Part {
+            at: Some(Duration::from_millis(1_500)),
+            lasts: Some(Duration::from_secs(9)),
+            ..part(Kind::Kill, Role::Leader)
+        };
+        assert_eq!("kill:leader@1.5+9".parse(), Ok(Scenario::Together(vec![timed])));
+        let soon = ScenarioError::Seconds { text: String::from("soon") };
+        assert_eq!("kill@soon".parse::<Scenario>(), Err(soon));
         assert_eq!("storm".parse(), Ok(Scenario::Storm));
         assert_eq!("kill,storm".parse::<Scenario>(), Err(ScenarioError::StormAndOthers));
         let unknown = ScenarioError::Unknown { name: String::from("kil") };

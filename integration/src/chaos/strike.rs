@@ -207,6 +207,7 @@ fn deeds(planned: &Planned, arena: &dyn Arena, seen: Option<&Seen>) -> Vec<Deed>
         Kind::Lossy => vec![Deed::Weather(victim, Weather::Lossy((10 + share % 21) as f64 / 100.0))],
         Kind::SlowLink => vec![Deed::Weather(victim, Weather::Narrow(3_000))],
         Kind::Kill => vec![Deed::Kill(victim)],
+        Kind::KillAll => brokers.into_iter().map(|id| Deed::Kill(Node::Broker(id))).collect(),
         Kind::Bounce | Kind::RollingRestart => vec![Deed::Terminate(victim)],
         Kind::Pause => vec![Deed::Pause(victim)],
         Kind::ZooKeeperKill | Kind::ZooKeeperRestart => vec![Deed::Kill(Node::ZooKeeper(server))],
