@@ -7,6 +7,7 @@
 
 pub mod arena;
 mod counts;
+mod epochs;
 mod finale;
 mod folder;
 mod load;

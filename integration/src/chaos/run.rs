@@ -13,6 +13,7 @@ use client::cluster::Bootstrap;
 
 use super::arena::{Arena, ArenaError, Node};
 use super::counts::Counts;
+use super::epochs;
 use super::finale;
 use super::folder;
 use super::load::{GROUPS, Load, PARTITIONS, TOPIC};
@@ -350,11 +351,9 @@ impl Run<'_> {
         self.story.tell("replicas, ZooKeeper and brokers are compared");
         self.recorder.record(&Event::Whole { took_us: micros(whole), limit_us: micros(WHOLE_LIMIT) });
         finale::compare_replicas(self.arena, &self.recorder);
-        finale::compare_words(
-            self.arena,
-            || self.view.since(Instant::now() - Duration::from_secs(1)),
-            &self.recorder,
-        );
+        let now = || self.view.since(Instant::now() - Duration::from_secs(1));
+        finale::compare_words(self.arena, now, &self.recorder);
+        epochs::ask(self.arena, now, &self.recorder);
         for (node, how) in self.arena.ended() {
             self.recorder.record(&Event::Ended { node: node.to_string(), how });
         }

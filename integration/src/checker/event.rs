@@ -92,6 +92,15 @@ pub enum Event {
         about: String,
         what: String,
     },
+    /// What a leader (`t/0`: of which partition, in which epoch) said when all was over to one who believed in
+    /// another epoch: an error code, 0 for an answer.
+    Believed {
+        broker: i32,
+        about: String,
+        current: i32,
+        believed: i32,
+        code: i16,
+    },
     /// A process that nobody ended was there when all was over.
     Alive {
         node: String,
@@ -146,6 +155,9 @@ impl fmt::Display for Event {
                 write!(f, "replica {topic} {partition} {broker} {bytes} {digest}")
             }
             Event::Told { by, about, what } => write!(f, "told {by} {about} {what}"),
+            Event::Believed { broker, about, current, believed, code } => {
+                write!(f, "believed {broker} {about} {current} {believed} {code}")
+            }
             Event::Alive { node } => write!(f, "alive {node}"),
             Event::Ended { node, how } => write!(f, "ended {node} {how}"),
         }
@@ -226,6 +238,13 @@ impl FromStr for Event {
                 about: words.word("what it is about")?,
                 what: words.rest(),
             },
+            "believed" => Event::Believed {
+                broker: words.number("the broker")?,
+                about: words.word("what it is about")?,
+                current: words.number("the epoch")?,
+                believed: words.number("the other epoch")?,
+                code: words.number("the error code")?,
+            },
             "alive" => Event::Alive { node: words.word("the node")? },
             "ended" => Event::Ended { node: words.word("the node")?, how: words.rest() },
             other => return Err(EventError::Kind { found: String::from(other) }),
@@ -281,6 +300,7 @@ mod tests {
             Event::Whole { took_us: 1, limit_us: 2 },
             Event::Replica { topic: group(), partition: 0, broker: 1, bytes: 2, digest: u64::MAX },
             Event::Told { by: group(), about: group(), what: String::from("leader 1, epoch 2") },
+            Event::Believed { broker: 1, about: group(), current: 2, believed: 1, code: 74 },
             Event::Alive { node: group() },
             Event::Ended { node: group(), how: String::from("exit status: 101") },
         ] {

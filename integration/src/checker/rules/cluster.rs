@@ -53,6 +53,19 @@ pub(super) fn all_say_the_same(history: &History) -> Finding {
     finding
 }
 
+/// Whoever missed an election, or heard of one that this leader did not, is told so, not served (KIP-320).
+pub(super) fn other_epochs_are_refused(history: &History) -> Finding {
+    let mut finding = Finding::of("a leader refuses who believes in another epoch");
+    for event in events(history) {
+        if let Event::Believed { broker, about, current, believed, code } = event {
+            finding.check(*code != 0, || {
+                format!("{about}: broker {broker}, which leads in epoch {current}, served epoch {believed}")
+            });
+        }
+    }
+    finding
+}
+
 pub(super) fn whole_in_time(history: &History) -> Finding {
     let mut finding = Finding::of("the cluster is whole in time after a heal");
     for entry in &history.entries {
@@ -100,6 +113,10 @@ fn events(history: &History) -> impl Iterator<Item = &Event> {
 mod tests {
     use crate::checker::{Entry, Event, History, judge_cluster};
 
+    fn believed(code: i16) -> Event {
+        Event::Believed { broker: 1, about: String::from("t/0"), current: 2, believed: 1, code }
+    }
+
     fn sound() -> Vec<Event> {
         let word = |word: &str| String::from(word);
         let replica = |broker| Event::Replica { topic: word("t"), partition: 0, broker, bytes: 9, digest: 7 };
@@ -111,6 +128,7 @@ mod tests {
             replica(2),
             told("broker-1"),
             told("zookeeper"),
+            believed(74),
             Event::Alive { node: word("broker-1") },
         ]
     }
@@ -123,7 +141,7 @@ mod tests {
     #[test]
     fn a_sound_cluster_is_clean_and_an_unknown_one_proves_nothing() {
         assert_eq!(broken(sound()), [""; 0]);
-        assert_eq!(broken(Vec::new()).len(), 5);
+        assert_eq!(broken(Vec::new()).len(), 6);
     }
 
     #[test]
@@ -146,6 +164,7 @@ mod tests {
                 Event::Told { by: word("broker-2"), about: word("t/1"), what: word("leader 2") },
                 "brokers say what ZooKeeper says",
             ),
+            (believed(0), "a leader refuses who believes in another epoch"),
             (Event::Whole { took_us: 6, limit_us: 5 }, "the cluster is whole in time after a heal"),
             (
                 Event::GivenUp { producer: 1, record: 1, why: word("unknown topic") },

@@ -100,6 +100,7 @@ impl Facts<'_> {
                 | Event::Whole { .. }
                 | Event::Replica { .. }
                 | Event::Told { .. }
+                | Event::Believed { .. }
                 | Event::Alive { .. }
                 | Event::Ended { .. } => {}
             }

@@ -40,6 +40,7 @@ pub fn judge_cluster(history: &History) -> Verdict {
         findings: vec![
             cluster::replicas_are_the_same(history),
             cluster::all_say_the_same(history),
+            cluster::other_epochs_are_refused(history),
             cluster::whole_in_time(history),
             cluster::none_given_up(history),
             cluster::none_ends_by_itself(history),

@@ -1,0 +1,92 @@
+//! Leaders are asked in the name of those who believe in another leader epoch (KIP-320).
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::time::{Duration, Instant};
+
+use client::connection::{Connection, ConnectionError, ConnectionOptions};
+use client::wire::messages::OffsetForLeaderEpochRequest;
+use client::wire::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
+
+use super::arena::Arena;
+use super::view::Seen;
+use crate::checker::{Event, Recorder};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const ANSWER: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Asks every leader as of an epoch before and as of one after its own, and writes down what it says. `seen`: what
+/// ZooKeeper says now.
+pub(super) fn ask(arena: &dyn Arena, seen: impl Fn() -> Option<Seen>, recorder: &Recorder) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime can be made");
+    let began = Instant::now();
+    // An election in between makes other epochs of them all.
+    let answers = loop {
+        let Some(before) = seen() else { break Vec::new() };
+        let answers = runtime.block_on(answers(arena, &before));
+        let after = Instant::now();
+        let mut now = seen();
+        while now.as_ref().is_some_and(|now| now.at < after) && began.elapsed() < LIMIT {
+            std::thread::sleep(AGAIN);
+            now = seen();
+        }
+        if now.is_some_and(|now| now.states == before.states) || began.elapsed() > LIMIT {
+            break answers;
+        }
+    };
+    answers.iter().for_each(|event| recorder.record(event));
+}
+
+async fn answers(arena: &dyn Arena, seen: &Seen) -> Vec<Event> {
+    let mut connections: BTreeMap<i32, Connection> = BTreeMap::new();
+    let mut events = Vec::new();
+    for ((topic, partition), state) in &seen.states {
+        let broker = state.leader;
+        let connection = match connections.entry(broker) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(none) => {
+                let options = ConnectionOptions {
+                    connect_timeout: ANSWER,
+                    request_timeout: ANSWER,
+                    ..Default::default()
+                };
+                let opened = Connection::connect(arena.address(broker), "chaos", options).await;
+                // That nobody answers is told elsewhere.
+                let Ok(connection) = opened else { continue };
+                none.insert(connection)
+            }
+        };
+        let current = state.leader_epoch;
+        // Nobody can believe in an epoch before the first: −1 asks for no check.
+        for believed in [current - 1, current + 1].into_iter().filter(|epoch| *epoch >= 0) {
+            if let Ok(code) = code(connection, topic, *partition, believed).await {
+                let about = format!("{topic}/{partition}");
+                events.push(Event::Believed { broker, about, current, believed, code });
+            }
+        }
+    }
+    events
+}
+
+/// 0: it was answered as if nothing were wrong.
+async fn code(
+    connection: &Connection,
+    topic: &str,
+    partition: usize,
+    believed: i32,
+) -> Result<i16, ConnectionError> {
+    let asked = OffsetForLeaderPartition {
+        partition: i32::try_from(partition).unwrap_or(i32::MAX),
+        current_leader_epoch: believed,
+        leader_epoch: 0,
+    };
+    let topics = vec![OffsetForLeaderTopic { topic: topic.into(), partitions: vec![asked] }];
+    let request = OffsetForLeaderEpochRequest { replica_id: -1, topics };
+    let answer = connection.send_negotiated(&request).await?;
+    let found = answer.topics.iter().flat_map(|topic| &topic.partitions).next();
+    Ok(found.map_or(-1, |found| found.error_code))
+}
