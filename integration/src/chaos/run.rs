@@ -1,6 +1,7 @@
 //! A run: start, load, rounds of faults, peace, verdict.
 
 mod story;
+mod times;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use super::strike::{Struck, Taken, strike};
 use super::view::{Seen, View};
 use crate::checker::{Event, Recorder, Verdict};
 use story::Story;
+use times::Times;
 
 /// The cluster must be whole by then after the last heal of a round.
 const WHOLE_LIMIT: Duration = Duration::from_secs(60);
@@ -73,6 +75,7 @@ struct Run<'a> {
     taken: Taken,
     /// In force, by their number in the round.
     struck: BTreeMap<usize, Struck>,
+    times: Vec<Times>,
     /// Registrations of processes that were ended: what is left of them does not make the cluster whole.
     former: BTreeMap<i32, i64>,
 }
@@ -96,6 +99,7 @@ pub fn run(settings: &Settings, arena: &mut dyn Arena, stop: &AtomicBool) -> Res
         story,
         taken: Taken::default(),
         struck: BTreeMap::new(),
+        times: Vec::new(),
         former: BTreeMap::new(),
     };
     run.storm()?;
@@ -196,7 +200,7 @@ impl Run<'_> {
                 _ => self.heal(index)?,
             }
         }
-        self.after_heal(began)
+        self.after_heal(began, &kinds.join(", "))
     }
 
     fn strike(&mut self, index: usize, fault: &Planned) -> Result<(), RunError> {
@@ -258,7 +262,7 @@ impl Run<'_> {
     }
 
     /// Waits until the cluster is whole, and tells how long that and the longest silence took.
-    fn after_heal(&mut self, began: Instant) -> Result<(), RunError> {
+    fn after_heal(&mut self, began: Instant, faults: &str) -> Result<(), RunError> {
         let healed = Instant::now();
         // ZooKeeper's own start is not the brokers' doing.
         let answered = self.wait("ZooKeeper answers", WHOLE_LIMIT, |run| run.view.since(healed).is_some());
@@ -267,7 +271,7 @@ impl Run<'_> {
         // Acknowledgements that the recovery made possible are on their way.
         self.pause_for(Duration::from_secs(1));
         let gap = self.counts.longest_gap(began, Instant::now());
-        let gap = gap.map_or(String::from("nothing was acknowledged"), |(partition, gap)| {
+        let silence = gap.map_or(String::from("nothing was acknowledged"), |(partition, gap)| {
             format!(
                 "longest time without an acknowledgement {:.2} s (partition {partition})",
                 gap.as_secs_f64()
@@ -277,13 +281,21 @@ impl Run<'_> {
             true => format!("NOT WHOLE after {} s", WHOLE_LIMIT.as_secs()),
             false => format!("whole {:.1} s after the heal", took.as_secs_f64()),
         };
+        let answered = answered.filter(|time| *time > SLOW_ANSWER);
         let whole = match answered {
-            Some(time) if time > SLOW_ANSWER => {
+            Some(time) => {
                 format!("ZooKeeper answered {:.1} s after the heal; {whole}", time.as_secs_f64())
             }
-            _ => whole,
+            None => whole,
         };
-        self.story.tell(&format!("       {whole}; {gap}"));
+        self.story.tell(&format!("       {whole}; {silence}"));
+        self.times.push(Times {
+            faults: String::from(faults),
+            lasted: healed - began,
+            silence: gap.map(|(_, gap)| gap),
+            answered,
+            whole: took,
+        });
         self.note_ends()
     }
 
@@ -376,6 +388,9 @@ impl Run<'_> {
         let verdict = folder::verdict_of(home)?;
         let keep = |name: &str, text: String| std::fs::write(home.join(name), text).map_err(failed);
         keep("znodes", folder::dump_znodes(&self.arena.zookeeper_connect()))?;
+        let times = times::table(&self.times);
+        println!("\n{times}");
+        keep("times", times)?;
         keep("complaints", self.counts.complaints())?;
         keep("verdict", format!("{verdict}\n"))?;
         keep("settings", format!("{:#?}\n", self.settings))?;
