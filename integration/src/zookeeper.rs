@@ -16,8 +16,15 @@ use crate::wait;
 
 /// Debian's jar names those it depends on itself, all but its logging. The folder as a whole would bring
 /// whatever bindings other packages have put there.
-const CLASS_PATH: &str =
+pub(crate) const CLASS_PATH: &str =
     "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-log4j12.jar:/usr/share/java/log4j-1.2.jar";
+
+/// Warnings to the terminal.
+pub(crate) const LOGGING: &str = "log4j.rootLogger=WARN,C\nlog4j.appender.C=org.apache.log4j.ConsoleAppender\n\
+    log4j.appender.C.layout=org.apache.log4j.PatternLayout\n\
+    log4j.appender.C.layout.ConversionPattern=%d %p %m%n\n";
+
+pub(crate) const MAIN_CLASS: &str = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
 
 /// One server on loopback with a folder of its own. Its port and data survive [`ZooKeeper::restart`].
 #[derive(Debug)]
@@ -51,11 +58,9 @@ impl ZooKeeper {
     fn prepare(tick_ms: u32, settings: &str) -> ZooKeeper {
         let folder = TempDir::new().expect("a temporary folder can be made");
         let port = free_port();
-        let settings = format!(
-            "tickTime={tick_ms}\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n\
-             admin.enableServer=false\n4lw.commands.whitelist=*\n{settings}",
-            folder.path().join("data").display()
-        );
+        let data = folder.path().join("data").display().to_string();
+        let settings =
+            configuration(&data, port, tick_ms, &format!("clientPortAddress=127.0.0.1\n{settings}"));
         fs::create_dir(folder.path().join("data")).expect("a folder can be made");
         fs::write(folder.path().join("zoo.cfg"), settings).expect("a file can be written");
         ZooKeeper { port, process: None, folder }
@@ -128,22 +133,43 @@ impl ZooKeeper {
     }
 }
 
+/// A `zoo.cfg` with `more` lines.
+pub(crate) fn configuration(data: &str, client_port: u16, tick_ms: u32, more: &str) -> String {
+    format!(
+        "tickTime={tick_ms}\ndataDir={data}\nclientPort={client_port}\nmaxClientCnxns=0\nadmin.enableServer=false\n\
+         4lw.commands.whitelist=*\n{more}"
+    )
+}
+
 /// What makes `java` a ZooKeeper server of the `zoo.cfg` in this folder.
 ///
 /// # Panics
 /// If the folder cannot be written to.
 pub fn java_arguments(folder: &Path) -> Vec<String> {
-    let logging = "log4j.rootLogger=WARN,C\nlog4j.appender.C=org.apache.log4j.ConsoleAppender\n\
-                   log4j.appender.C.layout=org.apache.log4j.PatternLayout\n\
-                   log4j.appender.C.layout.ConversionPattern=%d %p %m%n\n";
     let properties = folder.join("log4j.properties");
-    fs::write(&properties, logging).expect("a file can be written");
+    fs::write(&properties, LOGGING).expect("a file can be written");
     let logging = format!("-Dlog4j.configuration=file:{}", properties.display());
     let machine = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", &logging, "-cp", CLASS_PATH];
     let mut arguments = machine.map(String::from).to_vec();
-    arguments.push(String::from("org.apache.zookeeper.server.quorum.QuorumPeerMain"));
+    arguments.push(String::from(MAIN_CLASS));
     arguments.push(folder.join("zoo.cfg").display().to_string());
     arguments
+}
+
+/// The image of ZooKeeper, as docker-compose.yml names it.
+pub fn container_image() -> String {
+    std::env::var("ZOOKEEPER_IMAGE").unwrap_or_else(|_| String::from("zookeeper:3.9"))
+}
+
+/// A shell script that becomes a server, in the images of Apache's ZooKeeper and in one that has Debian's package.
+/// Its folder has `zoo.cfg`, which keeps its data in `/data`, `myid` and `log4j.properties` ([`LOGGING`]).
+pub(crate) fn container_script(folder: &str) -> String {
+    format!(
+        "set -e\ncp {folder}/myid /data/myid\n\
+         if command -v zkServer.sh >/dev/null; then exec zkServer.sh start-foreground {folder}/zoo.cfg; fi\n\
+         exec java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC \
+         -Dlog4j.configuration=file:{folder}/log4j.properties -cp {CLASS_PATH} {MAIN_CLASS} {folder}/zoo.cfg\n"
+    )
 }
 
 /// The answer of a server to one of ZooKeeper's four-letter commands, if it comes in time.

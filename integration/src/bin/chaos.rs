@@ -1,21 +1,24 @@
-//! Faults by name against a cluster of this machine's own, and a verdict: `scripts/chaos`.
+//! Faults by name against a cluster of its own, and a verdict: `scripts/chaos`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::Parser;
-use integration::chaos::local::{Local, Shape, self_test};
+use clap::{Parser, ValueEnum};
+use integration::chaos::arena::{Arena, Shape};
+use integration::chaos::compose::{self, Compose};
+use integration::chaos::local::Local;
 use integration::chaos::scenario::{Kind, Scenario, list};
-use integration::chaos::{Settings, run, sandbox, verdict_of};
+use integration::chaos::{Settings, run, sandbox, self_test, verdict_of};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Breaks a cluster and judges what it did. Exit code: 0 the verdict is clean, 1 it is not, 2 there is none.
 ///
-/// The cluster consists of processes in network namespaces of their own; nothing leaves this machine,
-/// and nothing is left behind but the folder.
+/// The cluster consists of processes in network namespaces of their own, or of the containers of
+/// docker-compose.yml; nothing leaves this machine, and nothing is left behind but the folder (and, of Docker,
+/// images). ZOOKEEPER_IMAGE names ZooKeeper's image, OTTLA_IMAGE one of brokers that has its own program.
 #[derive(Parser)]
 #[command(name = "scripts/chaos")]
 struct Arguments {
@@ -26,6 +29,9 @@ struct Arguments {
     /// The folder to judge again, or for the test.
     #[arg(value_name = "FOLDER")]
     judged: Option<PathBuf>,
+    /// What the cluster consists of.
+    #[arg(long, value_enum, default_value_t = Place::Local)]
+    on: Place,
     /// Names all scenarios.
     #[arg(long)]
     list: bool,
@@ -55,6 +61,14 @@ struct Arguments {
     folder: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Place {
+    /// Processes of this machine.
+    Local,
+    /// Containers; needs a Docker engine.
+    Compose,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.list {
@@ -64,16 +78,21 @@ fn main() -> ExitCode {
     if arguments.scenario.as_deref() == Some("verdict") {
         return judge_again(arguments.judged);
     }
-    if sandbox::is_inside() {
-        return match inside(&arguments) {
-            Ok(clean) => ExitCode::from(u8::from(!clean)),
-            Err(error) => refuse(&error),
-        };
-    }
-    if let Some(why) = sandbox::missing() {
+    let missing = match arguments.on {
+        Place::Local if sandbox::is_inside() => None,
+        Place::Local => sandbox::missing(),
+        Place::Compose => compose::missing(),
+    };
+    if let Some(why) = missing {
         return refuse(&why);
     }
-    refuse(&format!("unshare: {}", sandbox::enter()))
+    if matches!(arguments.on, Place::Local) && !sandbox::is_inside() {
+        return refuse(&format!("unshare: {}", sandbox::enter()));
+    }
+    match work(&arguments) {
+        Ok(clean) => ExitCode::from(u8::from(!clean)),
+        Err(error) => refuse(&*error),
+    }
 }
 
 fn refuse(why: &dyn std::fmt::Display) -> ExitCode {
@@ -93,19 +112,20 @@ fn judge_again(folder: Option<PathBuf>) -> ExitCode {
 }
 
 /// Whether the verdict was clean, or the test found nothing wrong.
-fn inside(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
-    if arguments.scenario.as_deref() == Some("self-test") {
-        sandbox::furnish()?;
+fn work(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
+    let name = arguments.scenario.as_deref().unwrap_or_default();
+    if name == "self-test" {
         let folder = arguments.judged.clone().unwrap_or_else(|| PathBuf::from("target/chaos/self-test"));
-        return Ok(self_test(&std::path::absolute(folder)?)?.is_empty());
+        let shape =
+            Shape { brokers: 3, zookeepers: 1, clocks: true, slow_disks: true, properties: Vec::new() };
+        let mut arena = arena(arguments.on, &std::path::absolute(folder)?, shape)?;
+        return Ok(self_test(&mut *arena)?.is_empty());
     }
-    let scenario: Scenario = arguments.scenario.as_deref().unwrap_or_default().parse()?;
-    sandbox::furnish()?;
+    let scenario: Scenario = name.parse()?;
     let folder = match &arguments.folder {
         Some(folder) => std::path::absolute(folder)?,
         None => new_folder(arguments)?,
     };
-    std::fs::create_dir_all(&folder)?;
     let wants_three = scenario.may_have(Kind::ZooKeeperQuorum);
     let shape = Shape {
         brokers: arguments.brokers,
@@ -122,22 +142,31 @@ fn inside(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         rate: arguments.rate,
         folder: folder.clone(),
     };
-    println!(
-        "{} with seed {}, kept in {}",
-        arguments.scenario.as_deref().unwrap_or_default(),
-        arguments.seed,
-        folder.display()
-    );
+    println!("{name} with seed {}, kept in {}", arguments.seed, folder.display());
     let stop = stop_on_interrupt()?;
-    let mut arena = Local::new(&folder, shape)?;
-    let verdict = run(&settings, &mut arena, &stop)?;
+    let mut arena = arena(arguments.on, &folder, shape)?;
+    let verdict = run(&settings, &mut *arena, &stop)?;
     println!("\n{verdict}\nkept: {}", folder.display());
     Ok(verdict.is_clean())
 }
 
+fn arena(on: Place, folder: &Path, shape: Shape) -> Result<Box<dyn Arena>, Box<dyn std::error::Error>> {
+    std::fs::create_dir_all(folder)?;
+    Ok(match on {
+        Place::Local => {
+            sandbox::furnish()?;
+            Box::new(Local::new(folder, shape)?)
+        }
+        Place::Compose => {
+            println!("images and containers are made, which takes minutes the first time");
+            Box::new(Compose::new(folder, shape)?)
+        }
+    })
+}
+
 fn new_folder(arguments: &Arguments) -> std::io::Result<PathBuf> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let name = arguments.scenario.as_deref().unwrap_or_default().replace([',', ':'], "_");
+    let name = arguments.scenario.as_deref().unwrap_or_default().replace([',', ':', '@', '+'], "_");
     std::path::absolute(format!("target/chaos/{seconds}-{name}-{}", arguments.seed))
 }
 

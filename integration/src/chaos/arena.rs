@@ -11,6 +11,17 @@ pub enum Node {
     ZooKeeper(i32),
 }
 
+impl Node {
+    /// The last part of its address, wherever the network is: brokers from 11, ZooKeeper servers from 101 on.
+    pub(super) fn host_number(self) -> u8 {
+        let (base, number) = match self {
+            Node::Broker(id) => (10, id),
+            Node::ZooKeeper(server) => (100, server),
+        };
+        base + u8::try_from(number).unwrap_or(u8::MAX - base)
+    }
+}
+
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -46,6 +57,19 @@ pub enum Weather {
     Lossy(f64),
     /// So many kilobits a second are carried.
     Narrow(u32),
+}
+
+/// How many nodes of each kind there are, and what they must be able to suffer.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    pub brokers: i32,
+    pub zookeepers: i32,
+    /// Whether libfaketime is to stand between brokers and their clocks.
+    pub clocks: bool,
+    /// Whether brokers' writes can be made slower.
+    pub slow_disks: bool,
+    /// `key=value` lines of brokers' properties, which count instead of the usual ones.
+    pub properties: Vec<String>,
 }
 
 /// A command without which nothing can be done failed.
@@ -95,8 +119,11 @@ pub trait Arena {
     fn slow_disk(&mut self, broker: i32, delay: Duration) -> Result<(), ArenaError>;
     /// How far a broker's realtime clock is off.
     fn shift_clock(&mut self, broker: i32, seconds: i64) -> Result<(), ArenaError>;
-    /// Where a broker keeps its partitions, readable from here.
-    fn log_dir(&self, broker: i32) -> PathBuf;
+    /// Where a broker's partitions can be read as they are now.
+    fn log_dir(&self, broker: i32) -> Result<PathBuf, ArenaError>;
     /// What a node has said so far.
     fn log(&self, node: Node) -> String;
+    /// What a shell says where the broker's disk is `$DISK`, with the same things between it and its clock and
+    /// its files. The broker need not run.
+    fn beside(&self, broker: i32, shell: &str) -> Result<String, ArenaError>;
 }

@@ -14,7 +14,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::arena::Arena;
+use super::arena::{Arena, ArenaError};
 use super::load::{GROUPS, PARTITIONS, TOPIC};
 use super::view::{Seen, Topics};
 use crate::checker::{Event, Recorder};
@@ -70,10 +70,10 @@ pub(super) fn read_all(bootstrap: &str, recorder: &Recorder) -> Result<BTreeMap<
 }
 
 /// Waits a little until all replicas are the same, and writes down what they are.
-pub(super) fn compare_replicas(arena: &dyn Arena, recorder: &Recorder) {
+pub(super) fn compare_replicas(arena: &dyn Arena, recorder: &Recorder) -> Result<(), ArenaError> {
     let started = Instant::now();
     let replicas = loop {
-        let replicas = replicas(arena);
+        let replicas = replicas(arena)?;
         let of = |topic: &str, partition: usize| {
             let here = replicas.iter().filter(move |(key, _)| key.0 == topic && key.1 == partition);
             here.map(|(_, found)| *found).collect::<BTreeSet<_>>().len()
@@ -88,22 +88,24 @@ pub(super) fn compare_replicas(arena: &dyn Arena, recorder: &Recorder) {
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
         recorder.record(&Event::Replica { topic, partition, broker, bytes, digest });
     }
+    Ok(())
 }
 
 type Replicas = BTreeMap<(String, usize, i32), (u64, u64)>;
 
 /// Length and digest of each replica's batches, segment boundaries aside.
-fn replicas(arena: &dyn Arena) -> Replicas {
+fn replicas(arena: &dyn Arena) -> Result<Replicas, ArenaError> {
     let mut found = BTreeMap::new();
     for broker in arena.brokers() {
+        let data = arena.log_dir(broker)?;
         for (topic, count) in topics() {
             for partition in 0..count {
-                let folder = arena.log_dir(broker).join(format!("{topic}-{partition}"));
+                let folder = data.join(format!("{topic}-{partition}"));
                 found.insert((topic.clone(), partition, broker), digest(&folder));
             }
         }
     }
-    found
+    Ok(found)
 }
 
 fn digest(folder: &Path) -> (u64, u64) {

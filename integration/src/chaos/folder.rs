@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::arena::{Arena, Node};
+use super::arena::Node;
 use crate::checker::{History, HistoryError, Verdict, judge, judge_cluster};
 use client::zk::{Session, ZkConfig};
 
@@ -16,12 +16,9 @@ pub fn verdict_of(folder: &Path) -> Result<Verdict, HistoryError> {
     Ok(verdict)
 }
 
-/// Copies what would vanish with the arena: the brokers' log directories.
-pub(super) fn keep_log_dirs(folder: &Path, arena: &dyn Arena) -> io::Result<()> {
-    for broker in arena.brokers() {
-        copy(&arena.log_dir(broker), &folder.join(Node::Broker(broker).to_string()).join("data"))?;
-    }
-    Ok(())
+/// Copies what would vanish with the arena: a broker's log directory.
+pub(super) fn keep_log_dir(folder: &Path, broker: i32, data: &Path) -> io::Result<()> {
+    copy(data, &folder.join(Node::Broker(broker).to_string()).join("data"))
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {

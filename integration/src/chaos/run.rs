@@ -109,7 +109,7 @@ pub fn run(settings: &Settings, arena: &mut dyn Arena, stop: &AtomicBool) -> Res
     let ends = run.read_all()?;
     run.wait("the groups read to the end", READ_LIMIT, |run| run.counts.have_read(&GROUPS, &ends));
     load.stop_consuming();
-    run.look(whole);
+    run.look(whole)?;
     let verdict = run.judge()?;
     drop(run.view);
     Ok(verdict)
@@ -359,10 +359,10 @@ impl Run<'_> {
     }
 
     /// Everything that clients do not see.
-    fn look(&mut self, whole: Duration) {
+    fn look(&mut self, whole: Duration) -> Result<(), RunError> {
         self.story.tell("replicas, ZooKeeper and brokers are compared");
         self.recorder.record(&Event::Whole { took_us: micros(whole), limit_us: micros(WHOLE_LIMIT) });
-        finale::compare_replicas(self.arena, &self.recorder);
+        finale::compare_replicas(self.arena, &self.recorder)?;
         let now = || self.view.since(Instant::now() - Duration::from_secs(1));
         finale::compare_words(self.arena, now, &self.recorder);
         epochs::ask(self.arena, now, &self.recorder);
@@ -380,6 +380,7 @@ impl Run<'_> {
             }
         }
         self.recorder.flush();
+        Ok(())
     }
 
     fn judge(&self) -> Result<Verdict, RunError> {
@@ -395,7 +396,10 @@ impl Run<'_> {
         keep("verdict", format!("{verdict}\n"))?;
         keep("settings", format!("{:#?}\n", self.settings))?;
         if !verdict.is_clean() {
-            folder::keep_log_dirs(home, self.arena).map_err(failed)?;
+            for broker in self.arena.brokers() {
+                let data = self.arena.log_dir(broker)?;
+                folder::keep_log_dir(home, broker, &data).map_err(failed)?;
+            }
         }
         Ok(verdict)
     }

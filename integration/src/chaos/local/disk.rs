@@ -6,15 +6,16 @@ use std::process::Command;
 
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 
-use super::{failed, system};
 use crate::chaos::arena::ArenaError;
+use crate::chaos::preload::SLOW_DISK;
+use crate::chaos::system::{failed, system, write};
 
 /// Of each disk. What is not used takes no memory.
 const SIZE: &str = "256m";
 /// At filling a disk that its broker writes to, and deletes from, at the same time.
 const ATTEMPTS: usize = 100;
 
-fn disk(home: &Path) -> PathBuf {
+pub(super) fn disk(home: &Path) -> PathBuf {
     home.join("disk")
 }
 
@@ -26,6 +27,7 @@ pub(super) fn mount(home: &Path) -> Result<(), ArenaError> {
     let disk = disk(home);
     fs::create_dir_all(&disk).map_err(|error| failed(disk.display().to_string(), &error))?;
     system(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={SIZE}"), "tmpfs"]).arg(disk))
+        .map(|_| ())
 }
 
 /// Takes all that is left, and once more what came free meanwhile.
@@ -57,8 +59,7 @@ pub(super) fn free(home: &Path) -> Result<(), ArenaError> {
 
 pub(super) fn compile_shim(folder: &Path) -> Result<PathBuf, ArenaError> {
     let (source, library) = (folder.join("slow_disk.c"), folder.join("slow_disk.so"));
-    fs::write(&source, include_str!("slow_disk.c"))
-        .map_err(|error| failed(source.display().to_string(), &error))?;
+    write(&source, SLOW_DISK)?;
     system(
         Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).arg("-ldl"),
     )?;

@@ -3,7 +3,6 @@
 
 mod disk;
 mod network;
-mod self_test;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -15,25 +14,14 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::arena::{Arena, ArenaError, End, Node, Weather};
+use super::arena::{Arena, ArenaError, End, Node, Shape, Weather};
+use super::preload::{self, Library};
+use super::settings::ZOOKEEPER_PORT;
+use super::system::{failed, not_running, replace, system};
 use crate::cluster::ottla;
 use crate::process::Process;
 use crate::zookeeper::{four_letters, java_arguments};
 use network::Network;
-pub use self_test::self_test;
-
-/// How many nodes of each kind there are, and what they must be able to suffer.
-#[derive(Debug, Clone)]
-pub struct Shape {
-    pub brokers: i32,
-    pub zookeepers: i32,
-    /// Whether libfaketime is to stand between brokers and their clocks.
-    pub clocks: bool,
-    /// Whether brokers' writes can be made slower.
-    pub slow_disks: bool,
-    /// `key=value` lines of brokers' properties, which count instead of the usual ones.
-    pub properties: Vec<String>,
-}
 
 /// Brokers and ZooKeeper servers as processes.
 #[derive(Debug)]
@@ -55,15 +43,13 @@ impl Local {
         for server in 1..=shape.zookeepers {
             let node = Node::ZooKeeper(server);
             network.add(node)?;
-            settings::zookeeper(&home(folder, node), server, shape.zookeepers)
-                .map_err(|error| failed(format!("settings of {node}"), &error))?;
+            settings::zookeeper(&home(folder, node), server, shape.zookeepers)?;
         }
         for id in 1..=shape.brokers {
             let node = Node::Broker(id);
             network.add(node)?;
             let home = home(folder, node);
-            settings::broker(&home, id, &connect(shape.zookeepers), &shape.properties)
-                .map_err(|error| failed(format!("settings of {node}"), &error))?;
+            settings::broker(&home, id, &connect(shape.zookeepers), &shape.properties)?;
             disk::mount(&home)?;
         }
         Ok(Local { folder: folder.to_path_buf(), shape, network, running: BTreeMap::new(), shim })
@@ -96,28 +82,20 @@ impl Local {
 
     /// Variables for libraries that stand between a broker and the system.
     fn preloaded(&self, home: &Path) -> Result<Vec<String>, ArenaError> {
-        let mut libraries = Vec::new();
-        let mut variables = Vec::new();
-        if let Some(shim) = &self.shim {
-            libraries.push(shim.display().to_string());
-            variables.push(format!("OTTLA_SLOW_DISK={}", home.join("slow").display()));
-        }
+        let slow_disk = self.shim.as_ref().map(|shim| Library {
+            path: shim.display().to_string(),
+            told_by: home.join("slow").display().to_string(),
+        });
+        let mut clock = None;
         if self.shape.clocks {
             let library = libfaketime().ok_or_else(|| ArenaError {
                 what: String::from("clock-jump"),
                 why: String::from("libfaketime is missing; `scripts/needs chaos` installs it"),
             })?;
-            libraries.push(library.display().to_string());
-            variables.push(format!("FAKETIME_TIMESTAMP_FILE={}", home.join("clock").display()));
-            // Looked at once a second; only the realtime clock is shifted.
-            for setting in ["FAKETIME_CACHE_DURATION=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"] {
-                variables.push(String::from(setting));
-            }
+            let told_by = home.join("clock").display().to_string();
+            clock = Some(Library { path: library.display().to_string(), told_by });
         }
-        if !libraries.is_empty() {
-            variables.push(format!("LD_PRELOAD={}", libraries.join(":")));
-        }
-        Ok(variables)
+        Ok(preload::variables(slow_disk, clock))
     }
 }
 
@@ -184,7 +162,7 @@ impl Arena for Local {
     }
 
     fn is_zookeeper_leader(&self, server: i32) -> bool {
-        let address = SocketAddr::from((network::address(Node::ZooKeeper(server)), settings::ZOOKEEPER_PORT));
+        let address = SocketAddr::from((network::address(Node::ZooKeeper(server)), ZOOKEEPER_PORT));
         four_letters(address, "srvr", Duration::from_millis(500))
             .is_some_and(|said| said.contains("Mode: leader") || said.contains("Mode: standalone"))
     }
@@ -210,20 +188,27 @@ impl Arena for Local {
     }
 
     fn slow_disk(&mut self, broker: i32, delay: Duration) -> Result<(), ArenaError> {
-        write(&self.home(Node::Broker(broker)).join("slow"), &delay.as_millis().to_string())
+        replace(&self.home(Node::Broker(broker)).join("slow"), &delay.as_millis().to_string())
     }
 
     fn shift_clock(&mut self, broker: i32, seconds: i64) -> Result<(), ArenaError> {
-        write(&self.home(Node::Broker(broker)).join("clock"), &format!("{seconds:+}s\n"))
+        replace(&self.home(Node::Broker(broker)).join("clock"), &format!("{seconds:+}s\n"))
     }
 
-    fn log_dir(&self, broker: i32) -> PathBuf {
-        disk::log_dir(&self.home(Node::Broker(broker)))
+    fn log_dir(&self, broker: i32) -> Result<PathBuf, ArenaError> {
+        Ok(disk::log_dir(&self.home(Node::Broker(broker))))
     }
 
     fn log(&self, node: Node) -> String {
         let bytes = fs::read(self.home(node).join("log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn beside(&self, broker: i32, shell: &str) -> Result<String, ArenaError> {
+        let home = self.home(Node::Broker(broker));
+        let mut command = Command::new("env");
+        command.arg(format!("DISK={}", disk::disk(&home).display())).args(self.preloaded(&home)?);
+        system(command.args(["sh", "-c", shell]))
     }
 }
 
@@ -234,7 +219,7 @@ fn home(folder: &Path, node: Node) -> PathBuf {
 fn connect(zookeepers: i32) -> String {
     let address = |server| {
         let [a, b, c, d] = network::address(Node::ZooKeeper(server));
-        format!("{a}.{b}.{c}.{d}:{}", settings::ZOOKEEPER_PORT)
+        format!("{a}.{b}.{c}.{d}:{}", ZOOKEEPER_PORT)
     };
     (1..=zookeepers).map(address).collect::<Vec<_>>().join(",")
 }
@@ -243,29 +228,4 @@ fn connect(zookeepers: i32) -> String {
 fn libfaketime() -> Option<PathBuf> {
     let folders = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
     folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())
-}
-
-/// In place of the former contents at once, for who reads it meanwhile.
-fn write(path: &Path, text: &str) -> Result<(), ArenaError> {
-    let fresh = path.with_extension("new");
-    let written = fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, path));
-    written.map_err(|error| failed(path.display().to_string(), &error))
-}
-
-fn failed(what: impl Into<String>, error: &std::io::Error) -> ArenaError {
-    ArenaError { what: what.into(), why: error.to_string() }
-}
-
-fn not_running(node: Node) -> ArenaError {
-    ArenaError { what: node.to_string(), why: String::from("it does not run") }
-}
-
-/// Runs a command of the system's to its end.
-fn system(command: &mut Command) -> Result<(), ArenaError> {
-    let what = format!("{command:?}").replace('"', "");
-    let output = command.output().map_err(|error| failed(what.clone(), &error))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(ArenaError { what, why: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
 }

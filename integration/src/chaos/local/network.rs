@@ -3,19 +3,15 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use super::system;
 use crate::chaos::arena::{ArenaError, End, Node, Weather};
+use crate::chaos::system::system;
 
 const CLIENTS: [u8; 4] = [10, 77, 0, 1];
 
 /// Where a node is: brokers from 10.77.0.11, ZooKeeper servers from 10.77.0.101 on.
 pub(super) fn address(node: Node) -> [u8; 4] {
-    let (base, number) = match node {
-        Node::Broker(id) => (10, id),
-        Node::ZooKeeper(server) => (100, server),
-    };
     let [a, b, c, _] = CLIENTS;
-    [a, b, c, base + u8::try_from(number).unwrap_or(u8::MAX - base)]
+    [a, b, c, node.host_number()]
 }
 
 /// Begins a command that runs in a node's namespace; the process stays the same through it.
@@ -122,7 +118,7 @@ fn within(node: Node, program: &str) -> Command {
 }
 
 fn ip(arguments: &str) -> Result<(), ArenaError> {
-    system(Command::new("ip").args(arguments.split(' ')))
+    system(Command::new("ip").args(arguments.split(' '))).map(|_| ())
 }
 
 fn iptables(at: End, arguments: &str) -> Result<(), ArenaError> {
@@ -130,7 +126,7 @@ fn iptables(at: End, arguments: &str) -> Result<(), ArenaError> {
         End::Clients => Command::new("iptables"),
         End::Node(node) => within(node, "iptables"),
     };
-    system(command.arg("-w").args(arguments.split(' ')))
+    system(command.arg("-w").args(arguments.split(' '))).map(|_| ())
 }
 
 #[cfg(test)]

@@ -1,13 +1,9 @@
-//! Whether this machine does what the arena asks of it.
+//! Whether an arena does what is asked of it.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Local, Shape, network, settings};
-use crate::chaos::arena::{Arena, ArenaError, End, Node, Weather};
+use super::arena::{Arena, ArenaError, End, Node, Weather};
 use crate::zookeeper::four_letters;
 
 const SERVER: Node = Node::ZooKeeper(1);
@@ -17,9 +13,15 @@ const SOON: Duration = Duration::from_secs(60);
 const MOMENT: Duration = Duration::from_secs(2);
 
 /// Does each thing to a ZooKeeper server and to a broker's surroundings, and looks. What is not as it should be.
-pub fn self_test(folder: &Path) -> Result<Vec<String>, ArenaError> {
-    let shape = Shape { brokers: 1, zookeepers: 1, clocks: true, slow_disks: true, properties: Vec::new() };
-    let mut arena = Local::new(folder, shape)?;
+/// The arena must have clocks and slow disks.
+pub fn self_test(arena: &mut dyn Arena) -> Result<Vec<String>, ArenaError> {
+    let address = arena.zookeeper_connect();
+    let server: SocketAddr = address.parse().map_err(|error| ArenaError {
+        what: address.clone(),
+        why: format!("a test needs one server's address: {error}"),
+    })?;
+    let answers = || four_letters(server, "srvr", MOMENT).is_some_and(|said| said.contains("Mode:"));
+    let answers_soon = || soon(&answers);
     let mut wrong = Vec::new();
     let mut expect = |holds: bool, what: &str| {
         println!("{}  {what}", if holds { "ok   " } else { "WRONG" });
@@ -28,7 +30,7 @@ pub fn self_test(folder: &Path) -> Result<Vec<String>, ArenaError> {
         }
     };
     arena.start(SERVER)?;
-    expect(answers_within(SOON), "a node starts, and clients hear it");
+    expect(answers_soon(), "a node starts, and clients hear it");
 
     for (from, to, what) in [
         (End::Clients, End::Node(SERVER), "a cut keeps questions away"),
@@ -37,7 +39,7 @@ pub fn self_test(folder: &Path) -> Result<Vec<String>, ArenaError> {
         arena.cut(from, to)?;
         expect(!answers(), what);
         arena.heal(from, to)?;
-        expect(answers_within(SOON), "after the heal they are heard again");
+        expect(answers_soon(), "after the heal they are heard again");
     }
     arena.cut(End::Node(Node::Broker(BROKER)), End::Node(SERVER))?;
     expect(answers(), "a cut between others concerns nobody else");
@@ -49,47 +51,39 @@ pub fn self_test(folder: &Path) -> Result<Vec<String>, ArenaError> {
         arena.weather(SERVER, weather)?;
         expect(answers() == arrives, &format!("{weather:?}: answers arrive: {arrives}"));
         arena.weather(SERVER, Weather::Fair)?;
-        expect(answers_within(SOON), "fair weather again");
+        expect(answers_soon(), "fair weather again");
     }
 
     arena.pause(SERVER)?;
     expect(!answers(), "a paused node is silent");
     arena.resume(SERVER)?;
-    expect(answers_within(SOON), "and goes on when resumed");
+    expect(answers_soon(), "and goes on when resumed");
     arena.kill(SERVER)?;
     expect(!arena.is_running(SERVER) && !answers(), "a killed node is gone");
     expect(arena.ended().is_empty(), "which is not of itself");
 
-    surroundings(&mut arena, &mut expect)?;
+    surroundings(arena, &mut expect)?;
     Ok(wrong)
 }
 
 /// Disk and clock, by programs of the system's in a broker's place.
-fn surroundings(arena: &mut Local, expect: &mut impl FnMut(bool, &str)) -> Result<(), ArenaError> {
-    let home = arena.home(Node::Broker(BROKER));
-    let file = super::disk::log_dir(&home).with_file_name("probe");
-    let write = || fs::write(&file, [0; 8192]);
+fn surroundings(arena: &mut dyn Arena, expect: &mut impl FnMut(bool, &str)) -> Result<(), ArenaError> {
+    let write = "dd if=/dev/zero of=$DISK/probe bs=8k count=1";
     arena.fill_disk(BROKER)?;
-    let full = write().is_err_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
-    expect(full, "a full disk takes nothing");
+    expect(arena.beside(BROKER, write).is_err(), "a full disk takes nothing");
     arena.free_disk(BROKER)?;
-    expect(write().is_ok(), "a freed one does");
+    expect(arena.beside(BROKER, write).is_ok(), "a freed one does");
 
-    let variables = arena.preloaded(&home)?;
-    let preloaded = |program: &str, argument: &str| {
-        let output = Command::new("env").args(&variables).args([program, argument]).output();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
-    };
-    let delay = Duration::from_millis(300);
+    let delay = Duration::from_millis(1_500);
     for (wanted, slow) in [(delay, true), (Duration::ZERO, false)] {
         arena.slow_disk(BROKER, wanted)?;
         let began = Instant::now();
-        preloaded("sync", &file.display().to_string());
+        arena.beside(BROKER, "sync $DISK/probe")?;
         expect((began.elapsed() >= delay) == slow, &format!("a sync takes {delay:?} longer: {slow}"));
     }
     for shift in [3_600, -3_600, 0] {
         arena.shift_clock(BROKER, shift)?;
-        let theirs: i64 = preloaded("date", "+%s").trim().parse().unwrap_or(0);
+        let theirs: i64 = arena.beside(BROKER, "date +%s")?.trim().parse().unwrap_or(0);
         let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let off = theirs - i64::try_from(ours).unwrap_or(0);
         expect((off - shift).abs() <= 5, &format!("a clock is {shift} s off"));
@@ -97,15 +91,10 @@ fn surroundings(arena: &mut Local, expect: &mut impl FnMut(bool, &str)) -> Resul
     Ok(())
 }
 
-fn answers() -> bool {
-    let server = SocketAddr::from((network::address(SERVER), settings::ZOOKEEPER_PORT));
-    four_letters(server, "srvr", MOMENT).is_some_and(|said| said.contains("Mode:"))
-}
-
-fn answers_within(limit: Duration) -> bool {
+fn soon(condition: &impl Fn() -> bool) -> bool {
     let began = Instant::now();
-    while !answers() {
-        if began.elapsed() > limit {
+    while !condition() {
+        if began.elapsed() > SOON {
             return false;
         }
         std::thread::sleep(Duration::from_millis(50));
