@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::pace::{FrameId, Frames};
 
-/// How often those who wait look for frames to be given up.
+/// How often one of those who wait looks for frames to be given up.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone)]
@@ -30,6 +30,10 @@ struct Receiving {
     frames: Frames,
     /// Wakes a frame's connection when it has to go.
     given_up: BTreeMap<FrameId, Arc<Notify>>,
+    /// What all who wait want together.
+    wanted: usize,
+    /// When one of them looked last.
+    looked: Option<Instant>,
 }
 
 /// What one frame has taken from the budget.
@@ -70,7 +74,7 @@ impl Budget {
             held.add(permit);
             return;
         }
-        place.lock().frames.waits(place.id);
+        let _wanted = Wanted::by(place, more);
         let bytes = Arc::clone(&self.bytes).acquire_many_owned(count);
         let overdraft = Arc::clone(&self.overdraft).acquire_owned();
         tokio::pin!(bytes, overdraft);
@@ -87,14 +91,20 @@ impl Budget {
                     held.overdraft = Some(permit);
                     return;
                 }
-                () = sleep(LOOK_INTERVAL) => self.give_up_slow(more),
+                () = sleep(LOOK_INTERVAL) => self.give_up_slow(),
             }
         }
     }
 
-    fn give_up_slow(&self, wanted: usize) {
-        let receiving = lock(&self.receiving);
-        for id in receiving.frames.slow(wanted, Instant::now().into_std()) {
+    /// One look serves all: thousands may wait.
+    fn give_up_slow(&self) {
+        let mut receiving = lock(&self.receiving);
+        let now = Instant::now();
+        if receiving.looked.is_some_and(|looked| now.saturating_duration_since(looked) < LOOK_INTERVAL) {
+            return;
+        }
+        receiving.looked = Some(now);
+        for id in receiving.frames.slow(receiving.wanted, now.into_std()) {
             if let Some(given_up) = receiving.given_up.get(&id) {
                 given_up.notify_one();
             }
@@ -118,6 +128,28 @@ impl Place {
 
     fn lock(&self) -> MutexGuard<'_, Receiving> {
         lock(&self.receiving)
+    }
+}
+
+/// What one who waits wants, as long as he waits.
+struct Wanted {
+    bytes: usize,
+    receiving: Arc<Mutex<Receiving>>,
+}
+
+impl Wanted {
+    fn by(place: &Place, bytes: usize) -> Wanted {
+        let mut receiving = place.lock();
+        receiving.frames.waits(place.id);
+        receiving.wanted = receiving.wanted.saturating_add(bytes);
+        Wanted { bytes, receiving: Arc::clone(&place.receiving) }
+    }
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        let mut receiving = lock(&self.receiving);
+        receiving.wanted = receiving.wanted.saturating_sub(self.bytes);
     }
 }
 
@@ -179,7 +211,7 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::server::pace::PACE_WINDOW;
+    use crate::server::pace::{PACE_BYTES, PACE_WINDOW};
 
     #[tokio::test]
     async fn a_frame_holds_its_bytes_until_its_last_slice_is_gone() {
@@ -230,5 +262,23 @@ mod tests {
         tokio::join!(gone, budget.take(&mut next, 5));
         assert!(next.overdraft.is_some());
         assert!(slow.given_up().now_or_never().is_none(), "one was enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_look_makes_room_for_all_who_wait() {
+        let budget = Budget::new(10);
+        let [mut first, mut second, mut passing] = [Held::default(), Held::default(), Held::default()];
+        budget.take(&mut first, 5).await;
+        budget.take(&mut second, 5).await;
+        budget.take(&mut passing, 1).await;
+        tokio::time::sleep(PACE_WINDOW).await;
+        passing.received(PACE_BYTES);
+
+        let [mut third, mut fourth] = [Held::default(), Held::default()];
+        let gone = async |held: Held| held.given_up().await;
+        let started = Instant::now();
+        tokio::join!(gone(first), gone(second), budget.take(&mut third, 5), budget.take(&mut fourth, 5));
+        assert_eq!(started.elapsed(), LOOK_INTERVAL);
+        assert!(passing.given_up().now_or_never().is_none(), "it gets on");
     }
 }

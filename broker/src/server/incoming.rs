@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes};
 use client::wire::frame::FrameError;
 use client::wire::{ApiKey, versions};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::timeout;
 
@@ -65,9 +65,14 @@ impl Incoming {
                     (frame.capacity() * 2).clamp(FIRST_RESERVE, announced.max(FIRST_RESERVE)).min(announced);
                 let more = target - frame.len();
                 if target > FIRST_RESERVE {
-                    timeout(limit, self.budget.take(&mut held, more))
-                        .await
-                        .map_err(|_| stalled(limit, frame.len(), announced))?;
+                    tokio::select! {
+                        biased;
+                        taken = timeout(limit, self.budget.take(&mut held, more)) => {
+                            taken.map_err(|_| stalled(limit, frame.len(), announced))?;
+                        }
+                        // Nobody waits on behalf of a peer that is gone.
+                        error = broken(self.socket.get_ref()) => return Err(error),
+                    }
                 }
                 frame.reserve_exact(more);
             }
@@ -117,6 +122,18 @@ impl Incoming {
     }
 }
 
+/// Completes when the connection is reset.
+async fn broken(socket: &OwnedReadHalf) -> CloseReason {
+    let gone = match socket.ready(Interest::ERROR).await {
+        Ok(_) => socket.as_ref().take_error(),
+        Err(error) => Err(error),
+    };
+    match gone {
+        Ok(Some(error)) | Err(error) => error.into(),
+        Ok(None) => CloseReason::ByPeer,
+    }
+}
+
 /// Most requests are small, and their decoded form is many times larger than they are.
 fn check_api_size(key: ApiKey, announced: usize) -> Result<(), CloseReason> {
     match versions::max_request_bytes(key) {
@@ -160,5 +177,28 @@ mod tests {
         peer.write_all(&produce).await.expect("open");
         incoming.ready().await.expect("open");
         assert!(incoming.frame().now_or_never().is_none(), "a larger one waits");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_memory_on_behalf_of_a_peer_that_is_gone() {
+        let budget = Budget::new(1);
+        let (mut all, mut overdraft) = (Held::default(), Held::default());
+        budget.take(&mut all, 1).await;
+        budget.take(&mut overdraft, 1).await;
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let mut peer = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+        let (read, _write) = listener.accept().await.expect("a peer").0.into_split();
+        let mut incoming = Incoming::new(read, budget, 1 << 20, None);
+        peer.write_u32(1 << 20).await.expect("open");
+        peer.write_all(&[0; 2 * FIRST_RESERVE]).await.expect("open");
+        let frame = incoming.frame();
+        tokio::pin!(frame);
+        assert!(timeout(Duration::from_millis(50), &mut frame).await.is_err(), "it waits");
+
+        peer.set_zero_linger().expect("a socket");
+        drop(peer);
+        let end = frame.await;
+        assert!(matches!(end, Err(CloseReason::Io(_) | CloseReason::ByPeer)), "{end:?}");
     }
 }
