@@ -193,6 +193,4 @@ fn listen(address: SocketAddr, options: &ServerOptions) -> io::Result<TcpListene
 }
 
 #[cfg(test)]
-mod mutated;
-#[cfg(test)]
 mod tests;

@@ -144,6 +144,12 @@ impl Cluster {
         self.member(id).process.is_some()
     }
 
+    /// Whether the broker has ended without being asked to.
+    pub fn has_exited(&mut self, id: i32) -> bool {
+        let member = self.brokers.get_mut(&id).expect("the broker belongs to this cluster");
+        member.process.as_mut().and_then(Process::exited).is_some()
+    }
+
     /// Waits until every running broker is in the metadata of every running broker.
     pub fn wait_until_serving(&mut self) {
         let running: Vec<i32> = self.ids().into_iter().filter(|id| self.is_running(*id)).collect();

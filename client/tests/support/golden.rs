@@ -28,7 +28,7 @@ pub(crate) fn corpus() -> Vec<Golden> {
 }
 
 pub(crate) fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/corpus.jsonl.xz")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../client/tests/fixtures/corpus.jsonl.xz")
 }
 
 fn text(file: &Path) -> String {

@@ -17,6 +17,7 @@ mod examples;
 mod group_consumer;
 mod groups;
 mod groups_tool;
+mod hostility;
 mod idempotence;
 mod kill;
 mod log_interop;

@@ -1,0 +1,143 @@
+//! Peers that only take up room.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use client::wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use client::wire::messages::{FetchRequest, RequestHeader};
+use client::wire::{ApiKey, Message, Writer};
+use futures::{StreamExt, stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use super::{DATA, FRAME_BUDGET};
+
+/// Connections opened or asked at a time.
+const AT_A_TIME: usize = 100;
+
+/// Nobody waits longer for an answer, or for being thrown out.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const MIB: i32 = 1 << 20;
+
+/// `ApiVersions` version 0 by a client without a name.
+const QUESTION: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
+
+/// The first bytes of a Produce request, so that a large frame is believed.
+const PRODUCE: [u8; 4] = [0, 0, 0, 9];
+
+#[derive(Debug)]
+pub(super) struct Crowd {
+    address: SocketAddr,
+    asking: Vec<TcpStream>,
+    silent: Vec<TcpStream>,
+}
+
+impl Crowd {
+    /// Opens so many connections, each of which asks something.
+    pub(super) async fn gather(address: SocketAddr, count: usize) -> Crowd {
+        let asking = stream::iter(0..count)
+            .map(async |_| {
+                let mut socket = connect(address).await;
+                ask(&mut socket).await;
+                socket
+            })
+            .buffer_unordered(AT_A_TIME)
+            .collect()
+            .await;
+        Crowd { address, asking, silent: Vec::new() }
+    }
+
+    /// All who asked at first ask again, on the same connections.
+    pub(super) async fn ask_all(&mut self) {
+        stream::iter(&mut self.asking).for_each_concurrent(AT_A_TIME, ask).await;
+    }
+
+    /// Connections that fetch all they can, twice, and read nothing of it.
+    pub(super) async fn read_slowly(&mut self, count: usize) {
+        let fetch = fetch();
+        for _ in 0..count {
+            let socket = TcpSocket::new_v4().expect("a socket can be made");
+            socket.set_recv_buffer_size(4 << 10).expect("the buffer can be small");
+            let connected = timeout(PATIENCE, socket.connect(self.address)).await;
+            let mut socket = connected.expect("let in").expect("the broker listens");
+            socket.write_all(&[&fetch[..], &fetch[..]].concat()).await.expect("open");
+            self.silent.push(socket);
+        }
+    }
+
+    /// Connections that announce as much as a frame may have, and send next to nothing.
+    pub(super) async fn announce(&mut self, count: usize) {
+        self.begin(count, FRAME_BUDGET as i32, &PRODUCE).await;
+    }
+
+    /// Connections that send most of a frame.
+    pub(super) async fn trickle(&mut self, count: usize) {
+        let most = [&PRODUCE[..], &vec![0; (MIB / 8 * 7) as usize]].concat();
+        self.begin(count, MIB, &most).await;
+    }
+
+    async fn begin(&mut self, count: usize, announced: i32, bytes: &[u8]) {
+        for _ in 0..count {
+            let mut socket = connect(self.address).await;
+            socket.write_all(&announced.to_be_bytes()).await.expect("open");
+            // What the broker does not read yet waits in the socket, as far as there is room.
+            let _ = timeout(Duration::from_millis(5), socket.write_all(bytes)).await;
+            self.silent.push(socket);
+        }
+    }
+
+    /// Sends lengths that no frame has; each must end its connection. How many there were.
+    pub(super) async fn oversize(&self) -> usize {
+        let lengths = [i32::MAX, i32::MIN, -1, 0, FRAME_BUDGET as i32 + 1];
+        for length in lengths {
+            let mut socket = connect(self.address).await;
+            socket.write_all(&length.to_be_bytes()).await.expect("open");
+            let end = timeout(PATIENCE, socket.read_u8()).await;
+            assert!(matches!(end, Ok(Err(_))), "a frame of {length} bytes: {end:?}");
+        }
+        lengths.len()
+    }
+}
+
+async fn connect(address: SocketAddr) -> TcpStream {
+    let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
+    connected.expect("let in").expect("the broker listens")
+}
+
+async fn ask(socket: &mut TcpStream) {
+    let answered = timeout(PATIENCE, async {
+        socket.write_all(&QUESTION).await?;
+        let length = socket.read_u32().await?;
+        tokio::io::copy(&mut socket.take(length.into()), &mut tokio::io::sink()).await
+    });
+    answered.await.expect("answered in time").expect("the connection is open");
+}
+
+/// Of all that [`DATA`] has, with its length.
+fn fetch() -> Vec<u8> {
+    let version = 11;
+    let header = RequestHeader {
+        request_api_key: ApiKey::Fetch as i16,
+        request_api_version: version,
+        correlation_id: 1,
+        client_id: None,
+    };
+    let partition = FetchPartition { partition_max_bytes: 100 * MIB, ..FetchPartition::default() };
+    let topic = FetchTopic { topic: DATA.into(), partitions: vec![partition], ..FetchTopic::default() };
+    let body = FetchRequest {
+        replica_id: -1,
+        max_wait_ms: 500,
+        min_bytes: 1,
+        max_bytes: 100 * MIB,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..FetchRequest::default()
+    };
+    let mut writer = Writer::new();
+    header.encode(&mut writer, ApiKey::Fetch.request_header_version(version)).expect("encodes");
+    body.encode(&mut writer, version).expect("encodes");
+    let request = writer.finish().into_bytes().expect("in memory");
+    [&(request.len() as u32).to_be_bytes()[..], &request].concat()
+}

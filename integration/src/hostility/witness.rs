@@ -1,0 +1,161 @@
+//! Somebody who behaves: one record after the other, each acknowledged by all in-sync replicas before
+//! the next, and in the end all of them read again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use client::cluster::{Bootstrap, Discovery};
+use client::consumer::{OffsetSpec, SimpleConsumer, SimpleOptions};
+use client::ids::{Offset, TopicPartition};
+use client::producer::{Producer, ProducerRecord};
+use futures::StreamExt;
+use tokio::task::JoinHandle;
+
+use super::WITNESSED;
+
+/// Between an acknowledgement and the next record.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Records of [`fill`], together 48 MiB.
+const FILLING: (usize, usize) = (96, 512 << 10);
+
+#[derive(Debug)]
+pub(super) struct Witness {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<Testimony>,
+}
+
+/// What a witness saw.
+#[derive(Debug, Default)]
+pub(super) struct Testimony {
+    acknowledged: usize,
+    /// From sending a record to its acknowledgement, rising.
+    latencies: Vec<Duration>,
+    errors: Vec<String>,
+    /// Of those acknowledged.
+    lost: usize,
+    /// Read again and again.
+    twice: usize,
+}
+
+impl Witness {
+    /// Writes to a partition of the topic for witnesses, records of so many bytes.
+    pub(super) async fn start(bootstrap: &str, partition: i32, bytes: usize) -> Witness {
+        let producer = producer(bootstrap).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(witness(producer, bootstrap.to_owned(), partition, bytes, Arc::clone(&stop)));
+        Witness { stop, task }
+    }
+
+    pub(super) async fn finish(self) -> Testimony {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.expect("a witness does not panic")
+    }
+}
+
+/// Data for others to read.
+pub(super) async fn fill(bootstrap: &str, topic: &'static str) {
+    let producer = producer(bootstrap).await;
+    let (records, bytes) = FILLING;
+    for _ in 0..records {
+        let record = ProducerRecord::to(topic).partition(0).value(vec![b'd'; bytes]);
+        producer.deliver(record).await.expect("a record is stored");
+    }
+    producer.close().await;
+}
+
+async fn producer(bootstrap: &str) -> Producer {
+    let producer = Producer::builder().bootstrap_servers(bootstrap).linger(Duration::ZERO).connect().await;
+    producer.expect("the broker answers")
+}
+
+async fn witness(
+    producer: Producer,
+    bootstrap: String,
+    partition: i32,
+    bytes: usize,
+    stop: Arc<AtomicBool>,
+) -> Testimony {
+    let mut seen = Testimony::default();
+    let mut acknowledged = Vec::new();
+    let mut number = 0_u64;
+    while !stop.load(Ordering::Relaxed) {
+        let mut value = number.to_be_bytes().to_vec();
+        value.resize(bytes, b'w');
+        let asked = Instant::now();
+        match producer.deliver(ProducerRecord::to(WITNESSED).partition(partition).value(value)).await {
+            Ok(_) => acknowledged.push(number),
+            Err(error) => seen.errors.push(error.to_string()),
+        }
+        seen.latencies.push(asked.elapsed());
+        number += 1;
+        tokio::time::sleep(PAUSE).await;
+    }
+    producer.close().await;
+    let stored = stored(&bootstrap, partition).await;
+    seen.acknowledged = acknowledged.len();
+    seen.lost = acknowledged.iter().filter(|number| !stored.contains_key(number)).count();
+    seen.twice = stored.values().filter(|times| **times > 1).count();
+    seen.latencies.sort_unstable();
+    seen
+}
+
+/// How often each number stands in the partition.
+async fn stored(bootstrap: &str, partition: i32) -> BTreeMap<u64, usize> {
+    let servers = Bootstrap::resolve(bootstrap).await.expect("an address");
+    let consumer = SimpleConsumer::connect(Discovery::Bootstrap(servers), SimpleOptions::default());
+    let consumer = consumer.await.expect("the broker answers");
+    let partition = TopicPartition::new(WITNESSED, partition);
+    let end = consumer.offset(&partition, OffsetSpec::Latest).await.expect("an end");
+    let end = end.expect("a partition has an end").offset;
+    let mut records = consumer.read_ranges([(partition, Offset(0)..end)]);
+    let mut stored = BTreeMap::new();
+    while let Some(record) = records.next().await {
+        let value = record.expect("a record can be read").value.expect("a witness writes values");
+        let number =
+            value.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)).expect("it begins with its number");
+        *stored.entry(number).or_default() += 1;
+    }
+    stored
+}
+
+impl Testimony {
+    fn percentile(&self, percent: usize) -> Duration {
+        let at = (self.latencies.len() * percent / 100).min(self.latencies.len().saturating_sub(1));
+        self.latencies.get(at).copied().unwrap_or_default()
+    }
+
+    pub(super) fn complaints(&self, patience: Duration) -> impl Iterator<Item = String> {
+        let worst = self.percentile(100);
+        let wrong = [
+            (self.acknowledged == 0, String::from("none was acknowledged")),
+            (
+                !self.errors.is_empty(),
+                format!("{} given up, such as: {:?}", self.errors.len(), self.errors.first()),
+            ),
+            (self.lost > 0, format!("{} acknowledged and lost", self.lost)),
+            (self.twice > 0, format!("{} stored twice", self.twice)),
+            (worst > patience, format!("one took {worst:.1?}, more than {patience:.1?}")),
+        ];
+        wrong.into_iter().filter_map(|(is_wrong, text)| is_wrong.then_some(text))
+    }
+}
+
+impl fmt::Display for Testimony {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} acknowledged, {} given up, {} lost, {} twice; p50 {:.1?}, p99 {:.1?}, worst {:.1?}",
+            self.acknowledged,
+            self.errors.len(),
+            self.lost,
+            self.twice,
+            self.percentile(50),
+            self.percentile(99),
+            self.percentile(100)
+        )
+    }
+}

@@ -1,0 +1,10 @@
+//! A broker bears hostile peers; `scripts/hostility` does the same at full size.
+
+use integration::hostility::{Scale, run};
+
+#[test]
+fn hostile_peers_are_borne() {
+    let report = run(Scale { connections: 300, frames: 20_000, seed: 1 });
+    println!("{report}");
+    assert!(report.failures().is_empty(), "{report}");
+}
