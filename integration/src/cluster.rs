@@ -66,9 +66,10 @@ impl Cluster {
             let port = free_port();
             let mut text = format!(
                 "broker.id={id}\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}\nzookeeper.connect={}{chroot}\n\
-                 zookeeper.session.timeout.ms={SESSION_TIMEOUT_MS}\n",
+                 zookeeper.session.timeout.ms={SESSION_TIMEOUT_MS}\nzookeeper.connection.timeout.ms={}\n",
                 home.join("data").display(),
                 zookeeper.connect_string(),
+                PATIENCE.as_millis(),
             );
             for (key, value) in properties(id, port) {
                 text.push_str(&format!("{key}={value}\n"));
