@@ -56,6 +56,28 @@ impl EpochCache {
         true
     }
 
+    /// Forgets, in memory, what starts at `from` or later: the batches there will tell it anew.
+    pub(super) fn forget_from(&mut self, from: Offset) {
+        self.starts.retain(|_, start| *start < from);
+    }
+
+    /// Notes, in memory, that a batch of `epoch` lies at `start`.
+    pub(super) fn note(&mut self, epoch: LeaderEpoch, start: Offset) {
+        if self.latest().is_none_or(|(latest, _)| epoch > latest) {
+            self.insert(epoch, start);
+        }
+    }
+
+    /// What is known, to be compared with what the batches tell.
+    pub(super) fn known(&self) -> BTreeMap<LeaderEpoch, Offset> {
+        self.starts.clone()
+    }
+
+    /// Writes the file if it says something else.
+    pub(super) fn write_unless(&mut self, known: &BTreeMap<LeaderEpoch, Offset>) -> Result<(), DiskError> {
+        if self.starts == *known { Ok(()) } else { self.write() }
+    }
+
     /// Forgets what starts at `end` or later, after the log was cut there.
     pub(super) fn truncate_from_end(&mut self, end: Offset) -> Result<(), DiskError> {
         let before = self.starts.len();

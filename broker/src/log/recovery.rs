@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use client::ids::{LeaderEpoch, Offset, TopicPartition};
-use client::record::AnyBatch;
 use thiserror::Error;
 
 use super::checkpoint::{self, CheckpointError};
@@ -102,11 +101,13 @@ impl Log {
     }
 
     fn recover(&mut self, from: LoadFrom, names: &BTreeSet<String>, now_ms: i64) -> Result<(), LoadError> {
+        let epochs = self.epochs.known();
         self.rebuild_damaged_indexes(names, from.clean, now_ms)?;
         if !from.clean {
             self.recover_unflushed(now_ms)?;
         }
         self.find_end(now_ms)?;
+        self.epochs.write_unless(&epochs)?;
         if self.end < from.log_start {
             tracing::warn!(
                 partition = %self.partition,
@@ -174,6 +175,9 @@ impl Log {
         if !self.segments.is_empty() {
             let first = self.floor_base(self.recovery_point);
             unflushed.extend(self.segments.range(first..).map(|(base, _)| *base));
+            // The file may know epochs of batches that a power failure took, where batches that had been
+            // cut off came back. Were those taken for the newer epoch's, no leader would find them out.
+            self.epochs.forget_from(first);
         }
         let mut expected = None;
         for base in unflushed {
@@ -215,7 +219,9 @@ impl Log {
         *dirty_from = base.min(*dirty_from);
         let mut aborted = Vec::new();
         let recovered = segment.recover(config, |batch| {
-            note_epoch(epochs, batch)?;
+            if let Some(header) = batch.header().filter(|header| header.leader_epoch > LeaderEpoch::NONE) {
+                epochs.note(header.leader_epoch, header.base_offset);
+            }
             if let Some(header) = batch.header() {
                 let marker = header.attributes.is_control().then(|| marker_of(batch)).flatten();
                 if let Some(txn) = producers.states.update(header, marker) {
@@ -309,15 +315,6 @@ impl Log {
         }
         producers.advance_to(end);
         Ok(())
-    }
-}
-
-fn note_epoch(epochs: &mut EpochCache, batch: &AnyBatch<'_>) -> Result<(), DiskError> {
-    let Some(header) = batch.header() else { return Ok(()) };
-    let newer = epochs.latest().is_none_or(|(latest, _)| header.leader_epoch > latest);
-    match newer && header.leader_epoch > LeaderEpoch::NONE {
-        true => epochs.assign(header.leader_epoch, header.base_offset),
-        false => Ok(()),
     }
 }
 

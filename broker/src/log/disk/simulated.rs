@@ -38,6 +38,7 @@ struct State {
     room: Option<u64>,
     /// Changes and syncs that may still be made; `None` is no limit.
     changes_left: Option<u64>,
+    changes: u64,
     now_ms: i64,
 }
 
@@ -111,6 +112,70 @@ impl SimulatedDisk {
         state.durable_files = survivors.clone();
         state.files = survivors;
         state.locks.clear();
+    }
+
+    /// Power loss as bad as a disk may make it: of what was never synced, each 512 bytes of a file, its
+    /// length, and each directory's new names reached the disk or did not, as `reached` says for each.
+    /// What lies beyond what was written is zeros.
+    pub fn power_cut(&self, mut reached: impl FnMut() -> bool) {
+        let mut state = self.lock_state();
+        let mut keeps_names: BTreeMap<PathBuf, bool> = BTreeMap::new();
+        let names: BTreeSet<PathBuf> =
+            state.files.keys().chain(state.durable_files.keys()).cloned().collect();
+        let mut survivors = BTreeMap::new();
+        for path in names {
+            let dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
+            let names = if *keeps_names.entry(dir).or_insert_with(&mut reached) {
+                &state.files
+            } else {
+                &state.durable_files
+            };
+            survivors.extend(names.get_key_value(&path).map(cloned_pair));
+        }
+        let mut torn: Vec<Arc<Mutex<Content>>> = Vec::new();
+        for file in survivors.values() {
+            if !torn.iter().any(|content| Arc::ptr_eq(content, &file.content)) {
+                file.lock_content().tear(&mut reached);
+                torn.push(Arc::clone(&file.content));
+            }
+        }
+        state.durable_files = survivors.clone();
+        state.files = survivors;
+        state.locks.clear();
+        state.faults.clear();
+        state.changes_left = None;
+    }
+
+    /// Every file there is.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.lock_state().files.keys().cloned().collect()
+    }
+
+    /// Changes and syncs made so far.
+    pub fn changes(&self) -> u64 {
+        self.lock_state().changes
+    }
+
+    /// Another disk with the same on it, as a reader sees it; all of it counts as synced.
+    pub fn copy(&self) -> SimulatedDisk {
+        let copy = SimulatedDisk::new();
+        let state = self.lock_state();
+        let mut copied = copy.lock_state();
+        for (path, file) in &state.files {
+            let content = file.lock_content();
+            let (current, modified_ms) = (content.current.clone(), content.modified_ms);
+            let content = Content { synced: current.clone(), current, modified_ms };
+            let file = SimulatedFile {
+                path: path.as_path().into(),
+                disk: Arc::clone(&copy.state),
+                content: Arc::new(Mutex::new(content)),
+            };
+            copied.files.insert(path.clone(), file);
+        }
+        copied.durable_files = copied.files.clone();
+        copied.dirs = state.dirs.clone();
+        drop(copied);
+        copy
     }
 
     /// Changes the bytes of a file behind the broker's back.
@@ -260,6 +325,7 @@ impl State {
     }
 
     fn take_change(&mut self) -> io::Result<()> {
+        self.changes += 1;
         match &mut self.changes_left {
             Some(0) => Err(failed()),
             Some(left) => {
@@ -360,7 +426,35 @@ impl SimulatedFile {
     }
 }
 
+/// What a disk writes whole or not at all.
+const SECTOR: usize = 512;
+
+impl Content {
+    fn tear(&mut self, mut reached: impl FnMut() -> bool) {
+        let len =
+            if self.current.len == self.synced.len || reached() { self.current.len } else { self.synced.len };
+        let mut after = Sparse { bytes: Vec::new(), len };
+        let written = self.current.bytes.len().max(self.synced.bytes.len()).min(len);
+        for start in (0..written).step_by(SECTOR) {
+            let end = (start + SECTOR).min(written);
+            let (new, old) = (self.current.sector(start, end), self.synced.sector(start, end));
+            let kept = if new == old || reached() { new } else { old };
+            after.write_at(start, &kept);
+        }
+        after.len = len;
+        self.current = after.clone();
+        self.synced = after;
+    }
+}
+
 impl Sparse {
+    /// Zeros where nothing was written.
+    fn sector(&self, start: usize, end: usize) -> Vec<u8> {
+        let mut sector = self.bytes.get(start..end.min(self.bytes.len())).unwrap_or_default().to_vec();
+        sector.resize(end - start, 0);
+        sector
+    }
+
     fn make_dense(&mut self) {
         self.bytes.resize(self.len, 0);
     }

@@ -7,6 +7,7 @@ mod compaction;
 mod compaction_crashes;
 mod compaction_interrupted;
 mod compaction_legacy;
+mod crash_points;
 mod dirs;
 mod failures;
 mod offsets;
