@@ -52,6 +52,16 @@ impl ClusterView {
         }
     }
 
+    /// Waits until it is known where `id` listens.
+    pub(crate) async fn knows(&mut self, id: BrokerId) {
+        let knows = |metadata: &Arc<ClusterMetadata>| {
+            metadata.broker(id).is_some_and(|broker| broker.endpoint(&self.listener).is_some())
+        };
+        if self.metadata.wait_for(knows).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Waits until the controller is another one than `id`, or none.
     pub(crate) async fn controller_is_not(&mut self, id: BrokerId) {
         if self.metadata.wait_for(|metadata| metadata.controller() != Some(id)).await.is_err() {

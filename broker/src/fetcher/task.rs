@@ -128,7 +128,18 @@ impl Task {
         } else {
             tracing::debug!(leader = %self.leader, %error, failures = self.failures, "fetching failed again");
         }
-        // Being told to follow it is as good a sign as any that it can be reached now.
-        let _ = tokio::time::timeout(wait, self.following.changed()).await;
+        // Being told to follow it, or where it is, is as good a sign as any that it can be reached now.
+        let mut view = self.common.view.clone();
+        let located = async {
+            match error {
+                RoundError::UnknownBroker(leader) => view.knows(*leader).await,
+                RoundError::Connection(_) | RoundError::Refused(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.following.changed() => {}
+            () = located => {}
+        }
     }
 }

@@ -54,10 +54,6 @@ impl Host for Replicas {
         Ok(())
     }
 
-    fn is_alive(&self, id: BrokerId) -> bool {
-        self.around.view.snapshot().is_alive(id)
-    }
-
     fn follow(&self, partition: Arc<Partition>, leader: BrokerId, epoch: LeaderEpoch, naming: Naming) {
         self.fetchers.follow(partition, leader, epoch, naming);
     }

@@ -45,10 +45,8 @@ pub trait Host {
         now: Now,
     ) -> Result<(), PartitionError>;
 
-    /// Whether the metadata know the broker to be alive.
-    fn is_alive(&self, id: BrokerId) -> bool;
-
-    /// Fetches the partition from `leader` from now on, and from no other.
+    /// Fetches the partition from `leader` from now on, and from no other; where `leader` is not known to
+    /// the metadata yet, as soon as it is.
     fn follow(&self, partition: Arc<Partition>, leader: BrokerId, epoch: LeaderEpoch, naming: Naming);
 
     fn follow_by_name(&self, id: &TopicPartition);
@@ -145,21 +143,16 @@ fn take_role(
         if assigned == Assigned::Leads {
             host.stop_following(partition.id());
         }
-    } else if host.is_alive(state.leader) {
-        if let Assigned::Follows { leader, epoch } = partition.become_follower(state, now)? {
-            let naming = if state.topic_id.is_zero() { Naming::ByName } else { Naming::ById };
-            host.follow(Arc::clone(partition), leader, epoch, naming);
-        }
     } else if state.leader == BrokerId::NONE {
         tracing::info!(
             partition = %partition.id(), epoch = %state.assignment.leader_epoch, isr = ?state.assignment.isr,
             "the partition has no leader"
         );
-    } else {
-        tracing::error!(
-            partition = %partition.id(), leader = %state.leader, epoch = %state.assignment.leader_epoch,
-            "not following: the metadata does not know the leader to be alive"
-        );
+    } else if let Assigned::Follows { leader, epoch } = partition.become_follower(state, now)? {
+        // Kafka's brokers refuse to follow whom their metadata do not know, and then wait until they are told
+        // anew, which nobody does where the list of brokers was only late.
+        let naming = if state.topic_id.is_zero() { Naming::ByName } else { Naming::ById };
+        host.follow(Arc::clone(partition), leader, epoch, naming);
     }
     Ok(())
 }

@@ -245,8 +245,18 @@ impl Cluster {
         node.runtime.block_on(node.replicas.leader_and_isr(request, 7))
     }
 
-    fn tell_metadata(&self) {
-        let live_brokers = self.ports.iter().map(|(id, port)| UpdateMetadataBroker {
+    /// Tells every broker who is there.
+    pub(crate) fn tell_metadata(&self) {
+        let all: Vec<i32> = self.ports.keys().copied().collect();
+        for id in self.nodes.keys() {
+            self.tell_metadata_of(*id, &all);
+        }
+    }
+
+    /// Tells a broker that these are there, and no others.
+    pub(crate) fn tell_metadata_of(&self, told: i32, live: &[i32]) {
+        let alive = self.ports.iter().filter(|(id, _)| live.contains(id));
+        let live_brokers = alive.map(|(id, port)| UpdateMetadataBroker {
             id: *id,
             endpoints: vec![UpdateMetadataEndpoint {
                 port: *port,
@@ -262,9 +272,7 @@ impl Cluster {
             live_brokers: live_brokers.collect(),
             ..UpdateMetadataRequest::default()
         };
-        for node in self.nodes.values() {
-            node.cache.update(&request).unwrap();
-        }
+        self.nodes[&told].cache.update(&request).unwrap();
     }
 
     pub(crate) fn node(&self, id: i32) -> &Node {

@@ -78,6 +78,20 @@ fn a_follower_takes_over_and_the_old_leader_truncates_what_only_it_had() {
 }
 
 #[test]
+fn a_leader_that_is_not_known_yet_is_followed_as_soon_as_it_is() {
+    let cluster = Cluster::new(&[1, 2]);
+    // As after an UpdateMetadata that comes a second time, late.
+    cluster.tell_metadata_of(2, &[2]);
+    cluster.elect(1, &[1], &[1, 2]);
+    produce(&cluster, 1, 3).unwrap();
+    let status = cluster.partition(2).status();
+    assert_eq!((status.epoch, status.end), (LeaderEpoch(0), Offset(0)));
+    cluster.tell_metadata();
+    cluster.wait_for(2, "has what was acknowledged", |status| status.high_watermark == Offset(3));
+    cluster.wait_for_state(|state| state.isr == [1, 2]);
+}
+
+#[test]
 fn a_killed_follower_leaves_the_in_sync_set_and_comes_back() {
     let mut cluster = Cluster::new(&[]);
     cluster.lag_max = Duration::from_millis(300);
