@@ -19,6 +19,7 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod python;
+pub mod sim;
 pub mod stock_tool;
 pub mod transcript;
 pub mod verifiable;

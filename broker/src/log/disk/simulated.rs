@@ -275,8 +275,15 @@ impl SimulatedDisk {
         let mut state = self.lock_state();
         state.check_sync(path)?;
         let inside = |file: &Path| file.parent() == Some(path);
-        let live: Vec<_> = state.files.iter().filter(|(file, _)| inside(file)).map(cloned_pair).collect();
-        state.durable_files.retain(|file, _| !inside(file));
+        // What a directory holds stands together, by the order of paths.
+        let below = |files: &BTreeMap<PathBuf, SimulatedFile>| -> Vec<(PathBuf, SimulatedFile)> {
+            let below = files.range(path.to_path_buf()..).take_while(|(file, _)| file.starts_with(path));
+            below.filter(|(file, _)| inside(file)).map(cloned_pair).collect()
+        };
+        let (live, durable) = (below(&state.files), below(&state.durable_files));
+        for (file, _) in durable {
+            state.durable_files.remove(&file);
+        }
         state.durable_files.extend(live);
         Ok(())
     }
@@ -337,6 +344,9 @@ impl State {
     }
 
     fn check(&self, path: &Path, text_of: impl Fn(&Fault) -> Option<&String>) -> io::Result<()> {
+        if self.faults.is_empty() {
+            return Ok(());
+        }
         let path = path.to_string_lossy();
         let fails = self.faults.iter().filter_map(text_of).any(|text| path.contains(text.as_str()));
         if fails { Err(failed()) } else { Ok(()) }
@@ -474,9 +484,10 @@ impl Sparse {
         if position.saturating_add(buffer.len()) > self.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        buffer.fill(0);
         let stored = self.bytes.get(position..).unwrap_or_default();
-        buffer.iter_mut().zip(stored).for_each(|(to, from)| *to = *from);
+        let (written, zeros) = buffer.split_at_mut(stored.len().min(buffer.len()));
+        written.copy_from_slice(stored.get(..written.len()).unwrap_or_default());
+        zeros.fill(0);
         Ok(())
     }
 }

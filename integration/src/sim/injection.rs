@@ -1,0 +1,260 @@
+//! How things go wrong in a run, and how they heal.
+
+use std::collections::BTreeSet;
+
+use broker::log::disk;
+use client::ids::BrokerId;
+use rand::Rng;
+
+use super::faults::{Fault, Targets};
+use super::message::{MS, Place, SECOND};
+use super::process::Process;
+use super::run::{Event, Simulation};
+
+impl Simulation {
+    pub(super) fn strike(&mut self) {
+        let next = self.now + self.random.random_range(300 * MS..3 * SECOND);
+        if self.now >= self.settings.seconds * SECOND {
+            return;
+        }
+        self.at(next, Event::Fault);
+        let is_whole = self.who_is_missing().is_none();
+        self.recovering = self.recovering.filter(|_| !is_whole);
+        let brokers: Vec<BrokerId> = self.machines.keys().copied().collect();
+        let index = self.random.random_range(0..self.partitions.len().max(1));
+        let leader = self.partitions.get(index).and_then(|p| self.state(p)).map(|state| state.leader);
+        let targets = Targets {
+            brokers: &brokers,
+            controller: self.zookeeper.controller(),
+            leader: leader.filter(|id| *id != BrokerId::NONE),
+        };
+        let Some(drawn) = Fault::draw(&mut self.random, &targets) else { return };
+        let fault = match self.wants_power_cut {
+            true => Fault::PowerCut(
+                targets.controller.filter(|_| self.random.random()).or(leader).unwrap_or(BrokerId(1)),
+            ),
+            false => drawn,
+        };
+        if self.recovering.is_some_and(|id| self.is_in_sync_anywhere(id)) && !fault.is_mild() {
+            return;
+        }
+        if let Fault::PowerCut(_) = fault
+            && !(is_whole && self.active.iter().all(|active| active.is_mild()))
+        {
+            // Later, once all is quiet.
+            self.wants_power_cut = true;
+            return;
+        }
+        self.wants_power_cut = false;
+        let lasts = fault.lasts(self.settings.quick_reboots, &mut self.random);
+        self.faults += 1;
+        self.counts.add(fault.kind());
+        self.trace.note(self.now, &[7, lasts], || format!("FAULT {fault:?} for {} ms", lasts / MS));
+        self.active.push(fault);
+        self.inject(fault);
+        self.at(self.now + lasts, Event::Undo(fault));
+    }
+
+    fn others(&self, id: BrokerId) -> Vec<BrokerId> {
+        self.machines.keys().copied().filter(|other| *other != id).collect()
+    }
+
+    fn inject(&mut self, fault: Fault) {
+        match fault {
+            Fault::Kill(id) => self.kill(id),
+            Fault::KillAll => {
+                for id in self.machines.keys().copied().collect::<Vec<_>>() {
+                    self.kill(id);
+                }
+            }
+            Fault::PowerCut(id) => {
+                self.recovering = Some(id);
+                let open = self.machines.get(&id).and_then(|machine| machine.process.as_ref());
+                let ghosts = open.map(Process::open_fetches).unwrap_or_default();
+                self.kill(id);
+                if let Some(machine) = self.machines.get_mut(&id) {
+                    machine.ghosts = ghosts;
+                }
+                let Simulation { machines, random, .. } = self;
+                if let Some(machine) = machines.get(&id) {
+                    // All or nothing of what was not synced: where the disk keeps a later segment and loses an
+                    // earlier one, a log has a gap that nothing tells from compaction's.
+                    let reached = random.random();
+                    machine.disk.power_cut(|| reached);
+                }
+            }
+            Fault::Pause(id) => {
+                if let Some(machine) = self.machines.get_mut(&id) {
+                    machine.paused = true;
+                }
+            }
+            Fault::Bounce(id) => self.with(id, |process, out| process.leave(out)),
+            Fault::Expire(id) => {
+                if !self.zookeeper.down {
+                    self.zookeeper.expire_sessions_of(id);
+                    self.tell_of_changes();
+                }
+            }
+            Fault::ZooKeeperDown => self.zookeeper.down = true,
+            Fault::Slow(id) => drop(self.network.slow.insert(Place::Broker(id))),
+            Fault::Lossy => self.network.lossy = 15,
+            Fault::Doubling => self.network.doubling = 20,
+            Fault::LateWatches => self.network.late_watches = true,
+            Fault::ClockJump(id) => {
+                let jump = self.random.random_range(-3_600_000..3_600_000);
+                if let Some(machine) = self.machines.get_mut(&id) {
+                    machine.skew_ms = jump;
+                }
+            }
+            Fault::DiskFull(id) => {
+                let room = self.random.random_range(0..4_000);
+                if let Some(machine) = self.machines.get_mut(&id) {
+                    machine.disk.set_room(Some(room));
+                    machine.disk_fails = true;
+                }
+            }
+            Fault::DiskFails(id) => {
+                let everything = || "/".to_owned();
+                let failure = match self.random.random() {
+                    true => disk::Fault::Write(everything()),
+                    false => disk::Fault::Sync(everything()),
+                };
+                if let Some(machine) = self.machines.get_mut(&id) {
+                    machine.disk.inject(failure);
+                    machine.disk_fails = true;
+                }
+            }
+            Fault::LaggingZooKeeper(id) => {
+                let lag = self.random.random_range(10 * MS..1_500 * MS);
+                self.zookeeper.let_lag(id, Some(lag));
+            }
+            _ => {
+                for (from, to) in self.links(fault) {
+                    self.network.cut(from, to);
+                }
+            }
+        }
+    }
+
+    /// Which directions a fault cuts.
+    fn links(&self, fault: Fault) -> Vec<(Place, Place)> {
+        let both = |a: Place, b: Place| [(a, b), (b, a)];
+        match fault {
+            Fault::Cut(a, b) => both(Place::Broker(a), Place::Broker(b)).into(),
+            Fault::OneWay(a, b) => vec![(Place::Broker(a), Place::Broker(b))],
+            Fault::Isolate(id) => {
+                let others = self.others(id).into_iter();
+                others.flat_map(|other| both(Place::Broker(id), Place::Broker(other))).collect()
+            }
+            Fault::FromZooKeeper(id) => both(Place::Broker(id), Place::ZooKeeper).into(),
+            Fault::DeafToZooKeeper(id) => vec![(Place::ZooKeeper, Place::Broker(id))],
+            Fault::FromClients(id) => both(Place::Broker(id), Place::Clients).into(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn kill(&mut self, id: BrokerId) {
+        if let Some(machine) = self.machines.get_mut(&id) {
+            machine.process = None;
+            machine.stalled.clear();
+            machine.paused = false;
+        }
+    }
+
+    pub(super) fn undo(&mut self, fault: Fault) {
+        self.active.retain(|active| *active != fault);
+        self.trace.note(self.now, &[8], || format!("HEAL {fault:?}"));
+        match fault {
+            Fault::Kill(id) => self.start(id),
+            Fault::PowerCut(id) => {
+                self.start(id);
+                self.come_back_badly(id);
+            }
+            Fault::KillAll => {
+                for id in self.machines.keys().copied().collect::<Vec<_>>() {
+                    self.start(id);
+                }
+            }
+            Fault::Pause(id) => self.resume(id),
+            Fault::ZooKeeperDown => {
+                if self.zookeeper.down {
+                    self.zookeeper.come_back(self.now);
+                }
+            }
+            Fault::Slow(id) => drop(self.network.slow.remove(&Place::Broker(id))),
+            Fault::Lossy => self.network.lossy = 0,
+            Fault::Doubling => self.network.doubling = 0,
+            Fault::LateWatches => self.network.late_watches = false,
+            Fault::ClockJump(id) => {
+                if let Some(machine) = self.machines.get_mut(&id) {
+                    machine.skew_ms = 0;
+                }
+            }
+            Fault::DiskFull(id) | Fault::DiskFails(id) => self.mend_disk(id),
+            Fault::LaggingZooKeeper(id) => self.zookeeper.let_lag(id, None),
+            Fault::Bounce(_) | Fault::Expire(_) => {}
+            _ => {
+                for (from, to) in self.links(fault) {
+                    self.network.mend(from, to);
+                }
+            }
+        }
+    }
+
+    fn is_in_sync_anywhere(&self, id: BrokerId) -> bool {
+        self.partitions_now().any(|partition| self.promises.in_sync(partition).contains(&id))
+    }
+
+    /// What the machine sent before it lost power arrives only now, and some of its links are not up yet.
+    fn come_back_badly(&mut self, id: BrokerId) {
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let mut leaders = BTreeSet::new();
+        for (leader, message) in std::mem::take(&mut machine.ghosts) {
+            leaders.insert(leader);
+            let (from, to) = (Place::Broker(id), Place::Broker(leader));
+            let start = self.machines.get(&leader).map_or(0, |machine| machine.start);
+            for _ in 0..3 {
+                self.counts.add("request of a former life");
+                let time = self.now + self.random.random_range(5 * MS..1_500 * MS);
+                self.at(time, Event::Message { from, to, start, message: message.clone() });
+            }
+        }
+        if self.healed_at.is_some() {
+            return;
+        }
+        for leader in leaders {
+            if self.random.random() {
+                let fault = Fault::Cut(id, leader);
+                self.active.push(fault);
+                self.inject(fault);
+                let lasts = self.random.random_range(100 * MS..2 * SECOND);
+                self.at(self.now + lasts, Event::Undo(fault));
+            }
+        }
+    }
+
+    /// A broker stops when its only disk fails.
+    pub(super) fn disk_failed(&mut self, id: BrokerId) {
+        self.counts.add("stopped since its disk failed");
+        self.trace.note(self.now, &[10], || format!("{id} stops: its disk failed"));
+        self.kill(id);
+    }
+
+    /// Somebody sees to the disk and starts the broker.
+    pub(super) fn mend_disk(&mut self, id: BrokerId) {
+        if let Some(machine) = self.machines.get_mut(&id) {
+            machine.disk.heal();
+            machine.disk.set_room(None);
+            machine.disk_fails = false;
+        }
+        self.start(id);
+    }
+
+    pub(super) fn resume(&mut self, id: BrokerId) {
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        machine.paused = false;
+        for event in std::mem::take(&mut machine.stalled) {
+            self.at(self.now, event);
+        }
+    }
+}

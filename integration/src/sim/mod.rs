@@ -1,0 +1,95 @@
+//! A cluster in one thread, from one number: the real controller, partitions, logs and fences, with
+//! a model ZooKeeper, network, disk and clock around them.
+//!
+//! The same seed gives the same run, so that a failure can be looked at as often as one likes. What
+//! the model writes once more is what the shells do: sockets, tasks, timers. It decides nothing
+//! about replication: every decision is a call into `controller` or `broker`.
+
+mod clients;
+mod counts;
+mod ending;
+mod faults;
+mod injection;
+mod message;
+mod network;
+mod operator;
+mod process;
+mod promises;
+mod reign;
+mod run;
+mod trace;
+mod zookeeper;
+
+use std::fmt;
+
+pub use counts::Counts;
+pub use faults::KINDS as FAULTS;
+
+/// What is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Three or more; every partition has three replicas, of which two have to be in sync.
+    pub brokers: i32,
+    pub partitions: i32,
+    pub producers: usize,
+    /// How long things go wrong, in simulated seconds; longer if too little was acknowledged.
+    pub seconds: u64,
+    pub acknowledgements: u64,
+    /// A machine that lost power may be back before its session ends. Acknowledged records are lost then if
+    /// the controller changes before it noticed: the next one finds the machine registered, and in sync by
+    /// what ZooKeeper holds. Kafka's controllers do the same.
+    pub quick_reboots: bool,
+    /// Keeps the end of what happened as text.
+    pub transcript: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            brokers: 4,
+            partitions: 3,
+            producers: 3,
+            seconds: 60,
+            acknowledgements: 1_000,
+            quick_reboots: false,
+            transcript: false,
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub seed: u64,
+    /// Of everything that happened: equal only for equal runs.
+    pub hash: u64,
+    pub acknowledged: u64,
+    pub faults: u64,
+    /// Simulated.
+    pub seconds: u64,
+    /// From the end of all faults until the cluster was whole; `None` if it never was.
+    pub recovery_ms: Option<u64>,
+    pub counts: Counts,
+    /// The promises that were broken; the run ends with the first.
+    pub broken: Vec<String>,
+    pub transcript: Vec<String>,
+}
+
+/// Runs a cluster.
+pub fn run(seed: u64, settings: Settings) -> Run {
+    run::Simulation::new(seed, settings).run()
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "seed {}: {} s, {} acknowledged, {} faults, trace {:016x}",
+            self.seed, self.seconds, self.acknowledged, self.faults, self.hash
+        )?;
+        for broken in &self.broken {
+            write!(f, "\n  BROKEN: {broken}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! What a cluster promises, checked against what it does.
+
+use std::collections::BTreeMap;
+
+use broker::partition::Status;
+use client::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use client::record::batches;
+
+use super::message::Stored;
+
+/// A batch, by its producer's numbering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Batch {
+    pub producer: i64,
+    pub sequence: i32,
+    pub records: i32,
+}
+
+/// What is known for good of one partition.
+#[derive(Debug, Default)]
+struct Facts {
+    /// By base offset: batches that were acknowledged, or that a consumer has seen.
+    batches: BTreeMap<Offset, Batch>,
+    acknowledged: BTreeMap<Offset, Batch>,
+    offsets: BTreeMap<(i64, i32), Offset>,
+    ackers: BTreeMap<LeaderEpoch, BrokerId>,
+    newest_epoch: LeaderEpoch,
+    /// As written with the newest state.
+    in_sync: Vec<BrokerId>,
+}
+
+/// See the module's doc.
+#[derive(Debug, Default)]
+pub(super) struct Promises {
+    facts: BTreeMap<TopicPartition, Facts>,
+    /// By broker and the number of its start.
+    seen: BTreeMap<(BrokerId, u64, TopicPartition), Status>,
+    pub broken: Vec<String>,
+    pub acknowledged: u64,
+}
+
+impl Promises {
+    fn breach(&mut self, what: String) {
+        if self.broken.len() < 20 {
+            self.broken.push(what);
+        }
+    }
+
+    /// A producer was told that its batch is stored.
+    pub(super) fn acknowledged(
+        &mut self,
+        partition: &TopicPartition,
+        from: BrokerId,
+        stored: Stored,
+        batch: Batch,
+    ) {
+        self.acknowledged += 1;
+        let facts = self.facts.entry(partition.clone()).or_default();
+        let acker = *facts.ackers.entry(stored.epoch).or_insert(from);
+        facts.acknowledged.insert(stored.base, batch);
+        if acker != from {
+            let epoch = stored.epoch;
+            self.breach(format!("{partition}: both {acker} and {from} acknowledged in epoch {epoch}"));
+        }
+        self.learn(partition, stored.base, batch, "acknowledged");
+    }
+
+    /// A consumer was given these bytes.
+    pub(super) fn consumed(&mut self, partition: &TopicPartition, bytes: &[u8]) -> Option<Offset> {
+        let mut next = None;
+        let found: Vec<_> = batches(bytes).filter_map(|batch| batch.header().copied()).collect();
+        for header in found {
+            let batch = Batch {
+                producer: header.producer_id,
+                sequence: header.base_sequence,
+                records: header.record_count,
+            };
+            self.learn(partition, header.base_offset, batch, "consumed");
+            next = Some(header.base_offset + i64::from(header.last_offset_delta) + 1);
+        }
+        next
+    }
+
+    fn learn(&mut self, partition: &TopicPartition, base: Offset, batch: Batch, how: &str) {
+        let facts = self.facts.entry(partition.clone()).or_default();
+        let known = *facts.batches.entry(base).or_insert(batch);
+        let place = *facts.offsets.entry((batch.producer, batch.sequence)).or_insert(base);
+        if known != batch {
+            self.breach(format!("{partition}: {how} at offset {base}: {batch:?}, where there was {known:?}"));
+        }
+        if place != base {
+            self.breach(format!("{partition}: {how} twice: {batch:?}, at offsets {place} and {base}"));
+        }
+    }
+
+    /// Where the newest acknowledged batch ends.
+    pub(super) fn acknowledged_end(&self, partition: &TopicPartition) -> Offset {
+        let facts = self.facts.get(partition);
+        let last = facts.and_then(|facts| facts.acknowledged.last_key_value());
+        last.map_or(Offset(0), |(base, batch)| *base + i64::from(batch.records))
+    }
+
+    /// Nothing is promised of the partition any more: its topic goes.
+    pub(super) fn forget(&mut self, partition: &TopicPartition) {
+        self.facts.remove(partition);
+        self.seen.retain(|(_, _, seen), _| seen != partition);
+    }
+
+    /// The controller has written a state.
+    pub(super) fn elected(&mut self, partition: &TopicPartition, epoch: LeaderEpoch, in_sync: Vec<BrokerId>) {
+        let facts = self.facts.entry(partition.clone()).or_default();
+        facts.newest_epoch = facts.newest_epoch.max(epoch);
+        facts.in_sync = in_sync;
+    }
+
+    pub(super) fn in_sync(&self, partition: &TopicPartition) -> &[BrokerId] {
+        self.facts.get(partition).map_or(&[], |facts| &facts.in_sync)
+    }
+
+    /// The log of `broker`, which is in sync, ends at `end`.
+    pub(super) fn is_held(&mut self, partition: &TopicPartition, broker: BrokerId, end: Offset) {
+        let needed = self.acknowledged_end(partition);
+        if end < needed {
+            let (in_sync, epoch) = self
+                .facts
+                .get(partition)
+                .map(|facts| (facts.in_sync.clone(), facts.newest_epoch))
+                .unwrap_or_default();
+            self.breach(format!(
+                "{partition}: {broker} is in the in-sync set {in_sync:?} of epoch {epoch}, but its log ends at {end}, \
+                 and what ends at {needed} was acknowledged"
+            ));
+        }
+    }
+
+    /// Whether no later epoch was written.
+    pub(super) fn is_newest(&self, partition: &TopicPartition, epoch: LeaderEpoch) -> bool {
+        self.facts.get(partition).is_none_or(|facts| facts.newest_epoch <= epoch)
+    }
+
+    /// The facts of a partition on a broker, after something happened there.
+    pub(super) fn observe(&mut self, broker: BrokerId, start: u64, partition: &TopicPartition, now: Status) {
+        let key = (broker, start, partition.clone());
+        let before = self.seen.insert(key, now);
+        if before == Some(now) || now.offline {
+            return;
+        }
+        if now.high_watermark > now.end || now.high_watermark < now.log_start {
+            self.breach(format!("{partition} on {broker}: the watermark is outside the log: {now:?}"));
+        }
+        let led = before.is_some_and(|before| before.is_leader() && before.epoch == now.epoch);
+        if let Some(before) = before
+            && now.epoch == before.epoch
+            && led
+            && now.is_leader()
+            && now.high_watermark < before.high_watermark
+        {
+            self.breach(format!("{partition} on {broker}: the watermark fell from {before:?} to {now:?}"));
+        }
+        if before.is_some_and(|before| now.epoch < before.epoch) {
+            self.breach(format!("{partition} on {broker}: the epoch fell from {before:?} to {now:?}"));
+        }
+        if now.epoch != LeaderEpoch::NONE && self.in_sync(partition).contains(&broker) {
+            self.is_held(partition, broker, now.end);
+        }
+        let newest = self.is_newest(partition, now.epoch);
+        if now.is_leader() && !led && newest && now.end < self.acknowledged_end(partition) {
+            let end = self.acknowledged_end(partition);
+            self.breach(format!(
+                "{partition}: {broker} leads in epoch {} with a log that ends at {}, but what ends at {end} was acknowledged",
+                now.epoch, now.end
+            ));
+        }
+    }
+
+    /// At the end: the log of a replica, up to its high watermark.
+    pub(super) fn holds(&mut self, partition: &TopicPartition, broker: BrokerId, log: &[u8]) {
+        let Some(facts) = self.facts.get(partition) else { return };
+        let mut expected = facts.acknowledged.clone();
+        let mut twice = Vec::new();
+        let mut seen: BTreeMap<(i64, i32), Offset> = BTreeMap::new();
+        for batch in batches(log) {
+            let Some(header) = batch.header() else { continue };
+            expected.remove(&header.base_offset);
+            let name = (header.producer_id, header.base_sequence);
+            if let Some(first) = seen.insert(name, header.base_offset) {
+                twice.push(format!("{name:?} at {first} and {}", header.base_offset));
+            }
+        }
+        if !twice.is_empty() {
+            self.breach(format!("{partition} on {broker}: batches are there twice: {}", twice.join(", ")));
+        }
+        if let Some((base, batch)) = expected.first_key_value() {
+            self.breach(format!(
+                "{partition} on {broker}: {} acknowledged batches are lost, the first {batch:?} at offset {base}",
+                expected.len()
+            ));
+        }
+        self.consumed(partition, log);
+    }
+
+    pub(super) fn broke(&mut self, what: String) {
+        self.breach(what);
+    }
+}
