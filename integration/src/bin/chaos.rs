@@ -52,6 +52,9 @@ struct Arguments {
     /// Records a second.
     #[arg(long, default_value_t = 1_000)]
     rate: u32,
+    /// Seconds within which the cluster must be whole after a heal. Producers have four times as much.
+    #[arg(long, default_value_t = 60)]
+    patience: u64,
     /// `key=value`, a property of all brokers instead of the usual one; may be repeated. What it makes of the
     /// promises is the verdict's to say.
     #[arg(long)]
@@ -140,6 +143,7 @@ fn work(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         lasts: Duration::from_secs_f64(arguments.minutes * 60.0),
         quorum_loss: Duration::from_secs(arguments.quorum_loss),
         rate: arguments.rate,
+        patience: Duration::from_secs(arguments.patience),
         folder: folder.clone(),
     };
     println!("{name} with seed {}, kept in {}", arguments.seed, folder.display());

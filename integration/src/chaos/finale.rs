@@ -37,27 +37,47 @@ pub(super) fn coordinating_partition() -> usize {
     (hash & i32::MAX) as usize % OFFSETS_PARTITIONS
 }
 
-/// Reads the whole topic by a foreign client, writes down what is stored, and gives the partitions' ends.
-pub(super) fn read_all(bootstrap: &str, recorder: &Recorder) -> Result<BTreeMap<i32, i64>, KafkaError> {
+/// Reads the whole topic by a foreign client, writes down what is stored, and gives the partitions' ends. What
+/// cannot be read within `limit` is written down as such.
+pub(super) fn read_all(
+    bootstrap: &str,
+    recorder: &Recorder,
+    limit: Duration,
+) -> Result<BTreeMap<i32, i64>, KafkaError> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "nobody")
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "error")
         .create()?;
+    let until = Instant::now() + limit;
     let mut list = TopicPartitionList::new();
     let mut ends = BTreeMap::new();
     for partition in 0..PARTITIONS {
-        let (_, end) = consumer.fetch_watermarks(TOPIC, partition, ANSWER)?;
-        ends.insert(partition, end);
-        list.add_partition_offset(TOPIC, partition, Offset::Beginning)?;
+        match end(&consumer, partition, until) {
+            Ok(end) => {
+                recorder.record(&Event::Ends { partition, end });
+                ends.insert(partition, end);
+                list.add_partition_offset(TOPIC, partition, Offset::Beginning)?;
+            }
+            Err(error) => recorder.record(&Event::Unread { partition, why: error.to_string() }),
+        }
     }
     consumer.assign(&list)?;
     let mut open: BTreeSet<i32> =
         ends.iter().filter(|(_, end)| **end > 0).map(|(partition, _)| *partition).collect();
-    while !open.is_empty() {
-        let Some(message) = consumer.poll(AGREEMENT) else { break };
-        let message = message?;
+    let mut complaint = String::from("nothing more came");
+    let mut last = Instant::now();
+    while !open.is_empty() && last.elapsed() < limit {
+        let message = match consumer.poll(ANSWER) {
+            None => continue,
+            Some(Ok(message)) => message,
+            Some(Err(error)) => {
+                complaint = error.to_string();
+                continue;
+            }
+        };
+        last = Instant::now();
         let (partition, offset) = (message.partition(), message.offset());
         let text = message.payload().and_then(|bytes| std::str::from_utf8(bytes).ok());
         let record = text.and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);
@@ -66,7 +86,21 @@ pub(super) fn read_all(bootstrap: &str, recorder: &Recorder) -> Result<BTreeMap<
             open.remove(&partition);
         }
     }
+    for partition in open {
+        recorder.record(&Event::Unread { partition, why: complaint.clone() });
+    }
     Ok(ends)
+}
+
+/// A leader that has just been elected may not know it for a moment.
+fn end(consumer: &BaseConsumer, partition: i32, until: Instant) -> Result<i64, KafkaError> {
+    loop {
+        match consumer.fetch_watermarks(TOPIC, partition, ANSWER) {
+            Ok((_, end)) => return Ok(end),
+            Err(error) if Instant::now() > until => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+        }
+    }
 }
 
 /// Waits a little until all replicas are the same, and writes down what they are.

@@ -26,10 +26,9 @@ use crate::checker::{Event, Recorder, Verdict};
 use story::Story;
 use times::Times;
 
-/// The cluster must be whole by then after the last heal of a round.
-const WHOLE_LIMIT: Duration = Duration::from_secs(60);
 const START_LIMIT: Duration = Duration::from_secs(90);
-const READ_LIMIT: Duration = Duration::from_secs(90);
+/// Records are given up after so many times the patience that a run has with a cluster: later than any fault lasts.
+const DELIVERY: u32 = 4;
 /// From here on it is told that ZooKeeper itself was slow to come back.
 const SLOW_ANSWER: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
@@ -44,6 +43,8 @@ pub struct Settings {
     pub quorum_loss: Duration,
     /// Records a second.
     pub rate: u32,
+    /// The cluster must be whole by then after the last heal of a round, and read soon after the end.
+    pub patience: Duration,
     pub folder: PathBuf,
 }
 
@@ -88,7 +89,8 @@ pub fn run(settings: &Settings, arena: &mut dyn Arena, stop: &AtomicBool) -> Res
     let view = start(arena, &story)?;
     let counts = Arc::new(Counts::new());
     let bootstrap = bootstrap(arena);
-    let mut load = Load::start(&bootstrap, &recorder, &counts, settings.rate, settings.seed);
+    let delivery = settings.patience * DELIVERY;
+    let mut load = Load::start(&bootstrap, &recorder, &counts, settings.rate, delivery, settings.seed);
     let mut run = Run {
         settings,
         arena,
@@ -107,7 +109,7 @@ pub fn run(settings: &Settings, arena: &mut dyn Arena, stop: &AtomicBool) -> Res
     load.stop_producing();
     let whole = run.wait_until_whole(Instant::now());
     let ends = run.read_all()?;
-    run.wait("the groups read to the end", READ_LIMIT, |run| run.counts.have_read(&GROUPS, &ends));
+    run.wait("the groups read to the end", settings.patience, |run| run.counts.have_read(&GROUPS, &ends));
     load.stop_consuming();
     run.look(whole)?;
     let verdict = run.judge()?;
@@ -249,8 +251,11 @@ impl Run<'_> {
             self.recorder.record(&Event::Fault { what: what.clone() });
             let began = Instant::now();
             self.remember(broker, self.view.last().as_ref());
-            if !self.arena.terminate(node, WHOLE_LIMIT)? {
-                return Err(RunError::Late { what: "a broker ends after SIGTERM", within: WHOLE_LIMIT });
+            if !self.arena.terminate(node, self.settings.patience)? {
+                return Err(RunError::Late {
+                    what: "a broker ends after SIGTERM",
+                    within: self.settings.patience,
+                });
             }
             self.story
                 .tell(&format!("FAULT  {what}, which ended after {:.1} s", began.elapsed().as_secs_f64()));
@@ -265,9 +270,11 @@ impl Run<'_> {
     fn after_heal(&mut self, began: Instant, faults: &str) -> Result<(), RunError> {
         let healed = Instant::now();
         // ZooKeeper's own start is not the brokers' doing.
-        let answered = self.wait("ZooKeeper answers", WHOLE_LIMIT, |run| run.view.since(healed).is_some());
+        let answered =
+            self.wait("ZooKeeper answers", self.settings.patience, |run| run.view.since(healed).is_some());
         let took = self.wait_until_whole(healed);
-        self.recorder.record(&Event::Whole { took_us: micros(took), limit_us: micros(WHOLE_LIMIT) });
+        self.recorder
+            .record(&Event::Whole { took_us: micros(took), limit_us: micros(self.settings.patience) });
         // Acknowledgements that the recovery made possible are on their way.
         self.pause_for(Duration::from_secs(1));
         let gap = self.counts.longest_gap(began, Instant::now());
@@ -277,8 +284,8 @@ impl Run<'_> {
                 gap.as_secs_f64()
             )
         });
-        let whole = match took > WHOLE_LIMIT {
-            true => format!("NOT WHOLE after {} s", WHOLE_LIMIT.as_secs()),
+        let whole = match took > self.settings.patience {
+            true => format!("NOT WHOLE after {} s", self.settings.patience.as_secs()),
             false => format!("whole {:.1} s after the heal", took.as_secs_f64()),
         };
         let answered = answered.filter(|time| *time > SLOW_ANSWER);
@@ -307,8 +314,10 @@ impl Run<'_> {
             let anew = former.iter().all(|(broker, czxid)| seen.registered.get(broker) != Some(czxid));
             anew && seen.is_whole(&brokers, &finale::topics())
         };
-        self.wait("the cluster is whole", WHOLE_LIMIT, |run| run.view.since(since).is_some_and(&whole))
-            .map_or(WHOLE_LIMIT + TICK, |_| since.elapsed())
+        self.wait("the cluster is whole", self.settings.patience, |run| {
+            run.view.since(since).is_some_and(&whole)
+        })
+        .map_or(self.settings.patience + TICK, |_| since.elapsed())
     }
 
     /// A broker that ended by itself is written down, and started again.
@@ -355,13 +364,14 @@ impl Run<'_> {
     }
 
     fn read_all(&mut self) -> Result<BTreeMap<i32, i64>, RunError> {
-        Ok(finale::read_all(&bootstrap(self.arena), &self.recorder)?)
+        Ok(finale::read_all(&bootstrap(self.arena), &self.recorder, self.settings.patience)?)
     }
 
     /// Everything that clients do not see.
     fn look(&mut self, whole: Duration) -> Result<(), RunError> {
         self.story.tell("replicas, ZooKeeper and brokers are compared");
-        self.recorder.record(&Event::Whole { took_us: micros(whole), limit_us: micros(WHOLE_LIMIT) });
+        self.recorder
+            .record(&Event::Whole { took_us: micros(whole), limit_us: micros(self.settings.patience) });
         finale::compare_replicas(self.arena, &self.recorder)?;
         let now = || self.view.since(Instant::now() - Duration::from_secs(1));
         finale::compare_words(self.arena, now, &self.recorder);

@@ -66,6 +66,16 @@ pub enum Event {
         offset: i64,
         record: u64,
     },
+    /// A partition's end when all was over; records before it are `Stored`.
+    Ends {
+        partition: i32,
+        end: i64,
+    },
+    /// A partition of which not everything could be read when all was over.
+    Unread {
+        partition: i32,
+        why: String,
+    },
     /// What was done to the cluster, or undone.
     Fault {
         what: String,
@@ -148,6 +158,8 @@ impl fmt::Display for Event {
                 write!(f, "committed {group} {asked_us} {partition} {offset}")
             }
             Event::Stored { partition, offset, record } => write!(f, "stored {partition} {offset} {record}"),
+            Event::Ends { partition, end } => write!(f, "end {partition} {end}"),
+            Event::Unread { partition, why } => write!(f, "unread {partition} {why}"),
             Event::Fault { what } => write!(f, "fault {what}"),
             Event::Healed { what } => write!(f, "healed {what}"),
             Event::Whole { took_us, limit_us } => write!(f, "whole {took_us} {limit_us}"),
@@ -220,6 +232,8 @@ impl FromStr for Event {
                 offset: words.number("the offset")?,
                 record: words.number("the record")?,
             },
+            "end" => Event::Ends { partition: words.number("the partition")?, end: words.number("the end")? },
+            "unread" => Event::Unread { partition: words.number("the partition")?, why: words.rest() },
             "fault" => Event::Fault { what: words.rest() },
             "healed" => Event::Healed { what: words.rest() },
             "whole" => Event::Whole {
@@ -295,6 +309,8 @@ mod tests {
             Event::Committed { group: group(), consumer: 1, partition: 2, offset: 3 },
             Event::CommitRead { group: group(), asked_us: 1, partition: 2, offset: -1 },
             Event::Stored { partition: 1, offset: 2, record: 3 },
+            Event::Ends { partition: 1, end: 2 },
+            Event::Unread { partition: 1, why: String::from("no leader") },
             Event::Fault { what: String::from("kill 2") },
             Event::Healed { what: String::from("start 2") },
             Event::Whole { took_us: 1, limit_us: 2 },

@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
-use super::{DELIVERY_TIMEOUT, Fates, Numbers, Pace, Part, TOPIC};
+use super::{Fates, Numbers, Pace, Part, TOPIC};
 
 struct Context(Arc<Fates>);
 
@@ -51,11 +51,11 @@ pub(super) fn run(part: &Part, producer: u32, per_second: u32) {
         }
         if let Some((code, why)) = client.client().fatal_error() {
             part.counts.complain("rdkafka producer, fatal", &format!("{code}: {why}"));
-            drain(&client);
+            drain(part, &client);
             client = connect(part, &fates);
         }
     }
-    drain(&client);
+    drain(part, &client);
 }
 
 fn connect(part: &Part, fates: &Arc<Fates>) -> ThreadedProducer<Context> {
@@ -64,7 +64,7 @@ fn connect(part: &Part, fates: &Arc<Fates>) -> ThreadedProducer<Context> {
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("linger.ms", "5")
-        .set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
+        .set("message.timeout.ms", part.delivery.as_millis().to_string())
         .set("request.timeout.ms", "5000")
         .set("socket.timeout.ms", "6000")
         .set("retry.backoff.ms", "50")
@@ -91,6 +91,6 @@ fn send(client: &ThreadedProducer<Context>, fates: &Fates, record: u64, partitio
     }
 }
 
-fn drain(client: &ThreadedProducer<Context>) {
-    client.flush(DELIVERY_TIMEOUT * 2).expect("every record meets its fate");
+fn drain(part: &Part, client: &ThreadedProducer<Context>) {
+    client.flush(part.delivery * 2).expect("every record meets its fate");
 }

@@ -25,8 +25,6 @@ const MEMBERS: usize = 2;
 
 /// Of a producer; then it waits for acknowledgements, which bounds its memory.
 const OUTSTANDING_MAX: u64 = 20_000;
-/// A record not acknowledged by then is given up: longer than any fault.
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(240);
 const CONSUMER_SESSION: Duration = Duration::from_secs(6);
 const COMMIT_EVERY: Duration = Duration::from_millis(1_000);
 
@@ -36,6 +34,8 @@ struct Part {
     bootstrap: String,
     recorder: Recorder,
     counts: Arc<Counts>,
+    /// A record not acknowledged by then is given up.
+    delivery: Duration,
     stop: Arc<AtomicBool>,
 }
 
@@ -175,12 +175,14 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Starts everybody. `rate`: records a second, of all producers together.
+    /// Starts everybody. `rate`: records a second, of all producers together, which give a record up after
+    /// `delivery`.
     pub(super) fn start(
         bootstrap: &str,
         recorder: &Recorder,
         counts: &Arc<Counts>,
         rate: u32,
+        delivery: Duration,
         seed: u64,
     ) -> Load {
         let flag = || Arc::new(AtomicBool::new(false));
@@ -189,6 +191,7 @@ impl Load {
             bootstrap: String::from(bootstrap),
             recorder: recorder.clone(),
             counts: Arc::clone(counts),
+            delivery,
             stop: Arc::clone(stop),
         };
         let producers = vec![

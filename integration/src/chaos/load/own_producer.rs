@@ -8,7 +8,7 @@ use client::producer::{Delivery, Idempotence, ProduceError, Producer, ProducerRe
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::{DELIVERY_TIMEOUT, Fates, Numbers, Pace, Part, TOPIC, runtime};
+use super::{Fates, Numbers, Pace, Part, TOPIC, runtime};
 
 /// As that of librdkafka does.
 pub(super) fn run(part: &Part, producer: u32, per_second: u32) {
@@ -73,7 +73,7 @@ async fn connect(part: &Part) -> Producer {
             .idempotence(Idempotence::Required)
             .linger(Duration::from_millis(5))
             .with(|options| {
-                options.delivery_timeout = DELIVERY_TIMEOUT;
+                options.delivery_timeout = part.delivery;
                 options.request_timeout = Duration::from_secs(5);
                 options.metadata_max_age = Duration::from_secs(5);
             });

@@ -10,6 +10,20 @@ const ZOOKEEPER: &str = "zookeeper";
 /// Bytes and digest, by broker.
 type Copies = BTreeMap<i32, (u64, u64)>;
 
+pub(super) fn all_can_be_read(history: &History) -> Finding {
+    let mut finding = Finding::of("every partition can be read to its end");
+    for event in events(history) {
+        match event {
+            Event::Ends { .. } => finding.check(true, String::new),
+            Event::Unread { partition, why } => {
+                finding.check(false, || format!("partition {partition}: {why}"));
+            }
+            _ => {}
+        }
+    }
+    finding
+}
+
 pub(super) fn replicas_are_the_same(history: &History) -> Finding {
     let mut finding = Finding::of("replicas hold the same batches");
     let mut replicas: BTreeMap<(&str, i32), Copies> = BTreeMap::new();
@@ -123,6 +137,7 @@ mod tests {
         let told = |by: &str| Event::Told { by: word(by), about: word("t/0"), what: word("leader 1") };
         vec![
             Event::Sending { producer: 1, record: 1, partition: 0 },
+            Event::Ends { partition: 0, end: 1 },
             Event::Whole { took_us: 5, limit_us: 5 },
             replica(1),
             replica(2),
@@ -141,7 +156,7 @@ mod tests {
     #[test]
     fn a_sound_cluster_is_clean_and_an_unknown_one_proves_nothing() {
         assert_eq!(broken(sound()), [""; 0]);
-        assert_eq!(broken(Vec::new()).len(), 6);
+        assert_eq!(broken(Vec::new()).len(), 7);
     }
 
     #[test]
@@ -163,6 +178,10 @@ mod tests {
             (
                 Event::Told { by: word("broker-2"), about: word("t/1"), what: word("leader 2") },
                 "brokers say what ZooKeeper says",
+            ),
+            (
+                Event::Unread { partition: 0, why: word("no leader") },
+                "every partition can be read to its end",
             ),
             (believed(0), "a leader refuses who believes in another epoch"),
             (Event::Whole { took_us: 6, limit_us: 5 }, "the cluster is whole in time after a heal"),

@@ -95,6 +95,8 @@ impl Facts<'_> {
                     }
                 }
                 Event::GivenUp { .. }
+                | Event::Ends { .. }
+                | Event::Unread { .. }
                 | Event::Fault { .. }
                 | Event::Healed { .. }
                 | Event::Whole { .. }

@@ -38,6 +38,7 @@ pub fn judge(history: &History) -> Verdict {
 pub fn judge_cluster(history: &History) -> Verdict {
     Verdict {
         findings: vec![
+            cluster::all_can_be_read(history),
             cluster::replicas_are_the_same(history),
             cluster::all_say_the_same(history),
             cluster::other_epochs_are_refused(history),
