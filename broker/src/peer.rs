@@ -7,9 +7,11 @@ use client::wire;
 
 use crate::cluster_view::{ClusterView, Endpoint};
 
-/// A broker that does not take a connection within this time is not there
-/// (`socket.connection.setup.timeout.ms`).
-const SETUP_MAX: Duration = Duration::from_secs(10);
+/// For one attempt to connect. Of a longer one the last part would be spent in the system's pauses, which
+/// double: a network that is whole again is to be noticed within a second or two.
+const SETUP_MAX: Duration = Duration::from_secs(2);
+/// A peer whose machine gives no sign of itself for so long is connected to anew.
+const SILENCE_MAX: Duration = Duration::from_secs(4);
 
 /// Why there is no answer of the controller.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,7 @@ pub(crate) async fn connect(
     let options = ConnectionOptions {
         connect_timeout: timeout.min(SETUP_MAX),
         request_timeout: timeout,
+        max_silence: Some(SILENCE_MAX),
         ..ConnectionOptions::default()
     };
     Connection::connect(endpoint.to_string(), client_id, options).await

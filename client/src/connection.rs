@@ -9,6 +9,7 @@
 mod driver;
 mod error;
 mod peer_versions;
+mod silence;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,7 @@ use crate::wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use crate::wire::{ApiKey, DecodeError, Encoded, ErrorCode, Message, Request, Str, frame};
 pub use error::{CloseCause, ConnectionError};
 pub use peer_versions::PeerVersions;
+pub use silence::notice_silence;
 
 /// Limits of a connection.
 #[derive(Debug, Clone)]
@@ -37,6 +39,10 @@ pub struct ConnectionOptions {
     pub max_in_flight: usize,
     /// A longer response ends the connection. Memory is taken as its bytes arrive, not as announced.
     pub max_response_bytes: usize,
+    /// The connection ends if the peer's machine gives no sign of itself for this long, however long an
+    /// answer may take; at least 3 s. A process that is busy or stopped does not count as silent. `None`:
+    /// the system's own patience, of minutes or hours.
+    pub max_silence: Option<Duration>,
 }
 
 impl Default for ConnectionOptions {
@@ -46,6 +52,7 @@ impl Default for ConnectionOptions {
             request_timeout: Duration::from_secs(30),
             max_in_flight: 100,
             max_response_bytes: 100 * 1024 * 1024,
+            max_silence: None,
         }
     }
 }
@@ -148,9 +155,11 @@ impl Connection {
         options: ConnectionOptions,
     ) -> Result<Connection, ConnectionError> {
         let address = address.into();
-        stream
-            .set_nodelay(true)
-            .map_err(|cause| ConnectionError::Connect { address: address.clone(), cause })?;
+        let failed = |cause| ConnectionError::Connect { address: address.clone(), cause };
+        stream.set_nodelay(true).map_err(failed)?;
+        if let Some(silence) = options.max_silence {
+            notice_silence(&stream, silence).map_err(failed)?;
+        }
         let (queue, outgoing) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             address,

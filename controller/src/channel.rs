@@ -10,7 +10,7 @@ use client::wire::messages::{LeaderAndIsrResponse, StopReplicaResponse};
 use client::wire::{ErrorCode, Request};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::plan::{ControlRequest, LeaderAndIsr, StopReplica};
 use crate::requests::{self, Sender};
@@ -19,6 +19,12 @@ use crate::world::Event;
 
 /// Kafka's pause before a control request is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// For one attempt to connect: a network that is whole again is to be noticed within a second or two.
+const SETUP_MAX: Duration = Duration::from_secs(2);
+/// A broker whose machine gives no sign of itself for so long is connected to anew.
+const SILENCE_MAX: Duration = Duration::from_secs(4);
+/// A broker that does not answer for longer cannot be told of new roles just now.
+const PROMPT: Duration = Duration::from_secs(1);
 
 /// Where answers go that the controller has to act on.
 pub(crate) type Answers = mpsc::UnboundedSender<Event>;
@@ -29,6 +35,8 @@ pub(crate) struct Channel {
     queue: mpsc::UnboundedSender<ControlRequest>,
     address: watch::Sender<Option<Arc<str>>>,
     sender: Sender,
+    /// Since when the broker has been tried in vain.
+    mute_since: watch::Receiver<Option<Instant>>,
     task: AbortHandle,
 }
 
@@ -50,14 +58,21 @@ impl Channel {
     ) -> Channel {
         let (queue, requests) = mpsc::unbounded_channel();
         let (address, addresses) = watch::channel(address);
-        let line = Line { to, sender, listener, timeout, addresses, connection: None, failing: false };
+        let (tried_since, mute_since) = watch::channel(None);
+        let line =
+            Line { to, sender, listener, timeout, addresses, connection: None, failing: false, tried_since };
         let task = vital::spawn("channel", line.run(requests, answers)).abort_handle();
-        Channel { queue, address, sender, task }
+        Channel { queue, address, sender, mute_since, task }
     }
 
     /// Whose registration it goes to.
     pub(crate) fn sender(&self) -> Sender {
         self.sender
+    }
+
+    /// Whether what is sent now is likely to arrive soon.
+    pub(crate) fn is_prompt(&self) -> bool {
+        self.mute_since.borrow().is_none_or(|since| since.elapsed() < PROMPT)
     }
 
     pub(crate) fn set_address(&self, address: Option<Arc<str>>) {
@@ -83,11 +98,23 @@ struct Line {
     connection: Option<Connection>,
     /// Whether the last try failed, so that each outage is logged once.
     failing: bool,
+    tried_since: watch::Sender<Option<Instant>>,
 }
 
 impl Line {
     async fn run(mut self, mut requests: mpsc::UnboundedReceiver<ControlRequest>, answers: Answers) {
-        while let Some(request) = requests.recv().await {
+        loop {
+            let request = tokio::select! {
+                biased;
+                request = requests.recv() => match request {
+                    Some(request) => request,
+                    None => return,
+                },
+                () = self.lost() => {
+                    self.find_again().await;
+                    continue;
+                }
+            };
             tracing::debug!(to = %self.to, %request, "sending");
             let event = match &request {
                 ControlRequest::LeaderAndIsr(request) => {
@@ -115,17 +142,45 @@ impl Line {
         }
     }
 
+    /// Waits until the connection ends; where it has, for a moment to try again.
+    async fn lost(&self) {
+        match &self.connection {
+            Some(connection) => drop(connection.closed().await),
+            None if self.tried_since.borrow().is_some() => sleep(PAUSE).await,
+            // Nothing was ever sent.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether the broker can be reached is of interest also while there is nothing to send.
+    async fn find_again(&mut self) {
+        self.connection = None;
+        self.tries();
+        match self.connect().await {
+            Ok(_) => drop(self.tried_since.send_replace(None)),
+            Err(error) => tracing::debug!(to = %self.to, %error, "not connected"),
+        }
+    }
+
+    fn tries(&self) {
+        self.tried_since
+            .send_if_modified(|since| since.replace(since.unwrap_or_else(Instant::now)).is_none());
+    }
+
     /// Repeats until the broker answers. `None`: the request cannot be written at all.
     async fn deliver<R: Request>(&mut self, request: &R, version: i16) -> Option<R::Response> {
+        self.tries();
         loop {
             let error = match self.connect().await {
                 Ok(connection) => match connection.send(request, version).await {
                     Ok(answer) => {
+                        self.tried_since.send_replace(None);
                         self.failing = false;
                         return Some(answer);
                     }
                     Err(error @ ConnectionError::Encode { .. }) => {
                         tracing::error!(to = %self.to, %error, "a control request cannot be sent and is dropped");
+                        self.tried_since.send_replace(None);
                         return None;
                     }
                     Err(error) => error,
@@ -153,9 +208,10 @@ impl Line {
         }
         let address = self.address().await;
         let options = ConnectionOptions {
-            connect_timeout: self.timeout,
+            connect_timeout: self.timeout.min(SETUP_MAX),
             request_timeout: self.timeout,
             max_in_flight: 1,
+            max_silence: Some(SILENCE_MAX),
             ..ConnectionOptions::default()
         };
         // Kafka's client id of a controller is its id.

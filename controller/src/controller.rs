@@ -470,6 +470,10 @@ impl World for Outside {
         }
     }
 
+    fn reaches(&self, broker: BrokerId) -> bool {
+        self.channels.get(&broker).is_some_and(Channel::is_prompt)
+    }
+
     fn watch_topic(&mut self, topic: &Arc<str>) {
         self.watches.add_topic(topic);
     }

@@ -110,6 +110,12 @@ pub trait World: Send + Sync {
     /// Queues a request behind those sent to that broker before.
     fn send(&mut self, to: BrokerId, request: ControlRequest);
 
+    /// Whether the broker has answered what it was sent, or has not been sent it for long: one that
+    /// has not cannot be told that it leads now.
+    fn reaches(&self, _broker: BrokerId) -> bool {
+        true
+    }
+
     fn watch_topic(&mut self, topic: &Arc<str>);
 
     fn unwatch_topic(&mut self, topic: &str);

@@ -77,7 +77,8 @@ impl<W: World> Term<W> {
                 |p: &TopicPartition| self.cluster.leadership(p).is_some_and(|state| state.leader != broker);
             let others = partitions.iter().filter(|p| led_by_another(p)).count();
             let percentage = 100 * others as i64;
-            if percentage <= allowed * partitions.len() as i64 {
+            // Without a word of the controller it would not lead, and the old leader not any more.
+            if percentage <= allowed * partitions.len() as i64 || !self.world.reaches(broker) {
                 continue;
             }
             let movable = partitions.iter().filter(|p| led_by_another(p) && self.can_lead_again(p));

@@ -24,7 +24,7 @@ pub(super) const TABLE: &[Definition] = &[
     int("max.connection.creation.rate").or("2147483647").at_least(0).cluster_wide().refused(&CONNECTION_RATE, "Connections accepted per second."),
     long("connections.max.idle.ms").or("600000").kept("A connection silent for so long is closed."),
     int("connection.failed.authentication.delay.ms").or("100").at_least(0).accepted("Delay before a failed authentication is answered; nothing authenticates on PLAINTEXT."),
-    long("socket.connection.setup.timeout.ms").or("10000").accepted("How long a connection to another broker may take to open; here 10 s, or the request's own timeout if that is shorter."),
+    long("socket.connection.setup.timeout.ms").or("10000").accepted("How long a connection to another broker may take to open; here 2 s, or the request's own timeout if that is shorter."),
     long("socket.connection.setup.timeout.max.ms").or("30000").accepted("Upper bound of the growing connection timeout, which does not grow here."),
     int("max.incremental.fetch.session.cache.slots").or("1000").at_least(0).kept("Incremental fetch sessions kept at a time (KIP-227)."),
     int("fetch.max.bytes").or("57671680").at_least(1024).kept("Upper bound of the records in one fetch response."),
