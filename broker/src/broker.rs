@@ -123,7 +123,7 @@ impl Broker {
 
         let bound = parts::bind(&config).await?;
         let addresses = bound.addresses().map_err(BrokerError::BoundAddress)?;
-        let identity = parts::identity(&config, id, &addresses);
+        let identity = parts::identity(&config, id, &addresses, &dirs);
 
         let metadata = Arc::new(MetadataCache::new());
         let fence = Arc::new(ControlFence::default());
@@ -224,6 +224,8 @@ impl Broker {
         if self.config.shutdown.controlled {
             handover::hand_over(&self.config, self.id, &self.view, &self.fence).await;
         }
+        // A broker that serves no more is a dead one to the others, and should not come back.
+        self.membership.retire();
         self.end_service().await;
         self.replicas.shut_down().await;
         self.membership.leave().await;
@@ -301,6 +303,7 @@ fn controller_config(config: &Config, id: BrokerId) -> ControllerConfig {
         leader_imbalance_per_broker_percentage: config.controller.imbalance_percent_max,
         unclean_leader_election_enable: config.controller.unclean_election_enabled,
         delete_topic_enable: config.topics.deletion_enabled,
+        death_detection_enable: config.controller.death_detection_enabled,
     }
 }
 

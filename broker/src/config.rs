@@ -127,6 +127,8 @@ pub struct ControllerConfig {
     /// Percent of a broker's preferred leaderships that may be elsewhere.
     pub imbalance_percent_max: i32,
     pub imbalance_check_interval: Duration,
+    /// Whether the registration of a dead process is removed before its session ends.
+    pub death_detection_enabled: bool,
 }
 
 /// What concerns all logs of the broker; what may differ by topic is in the topic's configuration.

@@ -1,15 +1,16 @@
 //! Being a member of the cluster: a ZooKeeper session, and this broker's registration in it.
 //!
-//! A session lives until the server ends it; a lost connection does not. When the server has ended
-//! one, a new session is opened and the broker registers again, under a new broker epoch. Everything
-//! that hangs on a session (candidacy, watches) follows [`Membership::sessions`] and falls with it.
+//! A session lives until the server ends it; a lost connection does not end it. When it is over, or the registration
+//! was removed while this process lives, a new session is opened and the broker registers again, under a new broker
+//! epoch. Everything that hangs on a session (candidacy, watches) follows [`Membership::sessions`] and falls with it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use client::ids::{BrokerEpoch, BrokerId};
 use client::zk::{RegisterError, Registered, Session, SessionId, ZkConfig, ZkError};
-use client::znode::broker::{Endpoint, IDS, Registration};
+use client::znode::broker::{self, Endpoint, IDS, Registration};
+use client::znode::companion::Companion;
 use controller::vital;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -35,6 +36,11 @@ pub enum JoinError {
          port of its own: check advertised.listeners"
     )]
     EndpointTaken { endpoint: Endpoint, other: BrokerId },
+    #[error(
+        "the registration of broker {id} in the session {session} was removed while it was being made: somebody took \
+         this broker for dead. Start it again"
+    )]
+    Removed { id: BrokerId, session: SessionId },
     #[error(transparent)]
     Zk(#[from] ZkError),
 }
@@ -45,6 +51,17 @@ pub(crate) struct Identity {
     pub id: BrokerId,
     pub endpoints: Vec<Endpoint>,
     pub rack: Option<String>,
+    /// Whether others may remove the registration when this process is dead
+    /// (`broker.death.detection.enable`), and not only the end of its session.
+    pub may_be_removed: bool,
+    /// See [`Companion::lock`].
+    pub lock: Option<String>,
+}
+
+impl Identity {
+    fn companion(&self, removals: u32) -> Option<Companion> {
+        self.may_be_removed.then(|| Companion { removals, lock: self.lock.clone(), removed_by: None })
+    }
 }
 
 /// This broker's membership. Dropping it leaves without a goodbye; see [`Membership::leave`].
@@ -58,8 +75,8 @@ pub(crate) struct Membership {
 impl Membership {
     /// Registers the broker in `session` and keeps it registered from then on.
     ///
-    /// A registration left by an earlier run of this broker is waited out. `registered` is called with each
-    /// registration's epoch, before anyone is told of the session it is in.
+    /// A registration left by an earlier run of this broker is removed where it is known to be that, and waited out
+    /// otherwise. `registered` is called with each registration's epoch, before anyone is told of the session it is in.
     pub(crate) async fn join(
         session: Session,
         zk: ZkConfig,
@@ -72,8 +89,10 @@ impl Membership {
         registered(first.epoch);
         let newest = Arc::new(Mutex::new(session.clone()));
         let (publish, sessions) = watch::channel(Some(session.clone()));
-        let keeper =
-            vital::spawn("membership", keep(session, zk, identity, registered, publish, Arc::clone(&newest)));
+        let keeper = vital::spawn(
+            "membership",
+            keep(session, first, zk, identity, registered, publish, Arc::clone(&newest)),
+        );
         Ok(Membership { sessions, newest, keeper })
     }
 
@@ -87,9 +106,14 @@ impl Membership {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Does not register any more, should the registration be lost from now on.
+    pub(crate) fn retire(&self) {
+        self.keeper.abort();
+    }
+
     /// Closes the session: the registration vanishes at once.
     pub(crate) async fn leave(&self) {
-        self.keeper.abort();
+        self.retire();
         if !self.session().close().await {
             tracing::warn!(
                 "ZooKeeper could not be told goodbye: the registration stays until its session times out"
@@ -104,26 +128,45 @@ impl Drop for Membership {
     }
 }
 
-/// Opens a new session and registers again whenever the server has ended the last one.
+/// Opens a new session and registers again whenever the last one is over, or the registration is gone.
 async fn keep(
     mut session: Session,
+    mut now: Registered,
     zk: ZkConfig,
     identity: Identity,
     registered: impl Fn(BrokerEpoch) + Send + 'static,
     publish: watch::Sender<Option<Session>>,
     newest: Arc<Mutex<Session>>,
 ) {
+    let mut removals = 0;
     loop {
-        session.over().await;
+        let removed = tokio::select! {
+            _ = session.over() => false,
+            () = removed(&session, identity.id, now.epoch) => true,
+        };
         publish.send_replace(None);
         let previous = session.id();
-        tracing::warn!(
-            broker = %identity.id,
-            session = %previous,
-            "ZooKeeper ended our session: the cluster took this broker for dead. Registering again"
-        );
-        (session, _) = loop {
-            match reregister(&zk, &identity, previous, &newest).await {
+        if removed {
+            removals += 1;
+            let by = session.removed_by(identity.id).await.ok().flatten();
+            tracing::warn!(
+                broker = %identity.id,
+                epoch = %now.epoch,
+                by = ?by,
+                "our registration was removed though this process lives: to somebody it looked dead, since its \
+                 listener refused connections. Is there a proxy or firewall in between? Registering again"
+            );
+            // What hangs on the session belongs to the registration that is gone.
+            session.close().await;
+        } else {
+            tracing::warn!(
+                broker = %identity.id,
+                session = %previous,
+                "ZooKeeper ended our session: the cluster took this broker for dead. Registering again"
+            );
+        }
+        (session, now) = loop {
+            match reregister(&zk, &identity, removals, previous, &newest).await {
                 Ok((session, new)) => {
                     announce(&identity, &session, new);
                     registered(new.epoch);
@@ -139,16 +182,33 @@ async fn keep(
     }
 }
 
+/// Returns when the registration of this epoch is not there any more.
+async fn removed(session: &Session, id: BrokerId, epoch: BrokerEpoch) {
+    let path = broker::path(id);
+    loop {
+        match session.exists_watch(&path).await {
+            Ok((Some(stat), mut watch)) if stat.czxid == epoch.0 => {
+                watch.changed().await;
+            }
+            Ok(_) => return,
+            // The session's end is noticed elsewhere; until the connection is back nobody can tell.
+            Err(_) => tokio::time::sleep(RETRY).await,
+        }
+    }
+}
+
 async fn reregister(
     zk: &ZkConfig,
     identity: &Identity,
+    removals: u32,
     previous: SessionId,
     newest: &Mutex<Session>,
 ) -> Result<(Session, Registered), RegisterError> {
     let session = Session::connect(zk.clone()).await?;
     *newest.lock().unwrap_or_else(PoisonError::into_inner) = session.clone();
-    let registration = encode(identity);
-    let registered = session.register_broker(identity.id, &registration, Some(previous)).await?;
+    let (registration, companion) = (encode(identity), identity.companion(removals));
+    let registered =
+        session.register_broker(identity.id, &registration, Some(previous), companion.as_ref()).await?;
     Ok((session, registered))
 }
 
@@ -156,12 +216,17 @@ async fn reregister(
 async fn wait_out_and_register(session: &Session, identity: &Identity) -> Result<Registered, JoinError> {
     let started = tokio::time::Instant::now();
     let limit = session.timeout() * TIMEOUTS_MAX;
+    let companion = identity.companion(0);
     let mut told = false;
     loop {
-        match session.register_broker(identity.id, &encode(identity), None).await {
+        match session.register_broker(identity.id, &encode(identity), None, companion.as_ref()).await {
             Ok(registered) => return Ok(registered),
             Err(RegisterError::Zk(error)) => return Err(error.into()),
+            Err(RegisterError::Spent { id, session }) => return Err(JoinError::Removed { id, session }),
             Err(RegisterError::Taken { id, owner, endpoints, .. }) => {
+                if remove_own(session, identity).await? {
+                    continue;
+                }
                 let waited = started.elapsed();
                 if waited > limit {
                     return Err(JoinError::IdTaken { id, endpoints, waited });
@@ -181,6 +246,26 @@ async fn wait_out_and_register(session: &Session, identity: &Identity) -> Result
             }
         }
     }
+}
+
+/// Removes the registration of an earlier run of this broker, if it is certain that it is that: the run held a lock
+/// that this one holds now. `false`: it is not, or somebody else removed it first.
+async fn remove_own(session: &Session, identity: &Identity) -> Result<bool, ZkError> {
+    if identity.lock.is_none() {
+        return Ok(false);
+    }
+    let earlier = session.marked_registration(identity.id).await?;
+    let Some(earlier) = earlier.filter(|earlier| earlier.companion.lock == identity.lock) else {
+        return Ok(false);
+    };
+    let removed = session.remove_registration(&earlier, identity.id, None).await?;
+    if removed {
+        tracing::info!(
+            broker = %identity.id, epoch = %earlier.epoch,
+            "removed the registration of an earlier run of this broker, which did not shut down cleanly"
+        );
+    }
+    Ok(removed)
 }
 
 /// No two brokers may be reached at one address (`KafkaServer.createBrokerInfo`).

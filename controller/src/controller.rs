@@ -17,6 +17,7 @@ use crate::channel::{Answers, Channel};
 use crate::cluster::Broker;
 use crate::commit::Znodes;
 use crate::handle::{Call, ControllerHandle};
+use crate::lookout::{Lookout, Watchman};
 use crate::plan::ControlRequest;
 use crate::requests::Sender;
 use crate::term::{Settings, Term};
@@ -52,6 +53,9 @@ pub struct ControllerConfig {
     pub unclean_leader_election_enable: bool,
     /// `delete.topic.enable`
     pub delete_topic_enable: bool,
+    /// `broker.death.detection.enable`, of Ottla's own: whether the registration of a dead process is
+    /// removed before its session ends.
+    pub death_detection_enable: bool,
 }
 
 impl ControllerConfig {
@@ -66,6 +70,7 @@ impl ControllerConfig {
             leader_imbalance_per_broker_percentage: 10,
             unclean_leader_election_enable: false,
             delete_topic_enable: true,
+            death_detection_enable: true,
         }
     }
 }
@@ -192,6 +197,7 @@ impl Controller {
                 }
             }
         }
+        let _lookout = self.look_after_controller(session).await?;
         loop {
             tokio::select! {
                 _ = watch.changed() => return Ok(End::Resigned),
@@ -203,6 +209,19 @@ impl Controller {
                 }
             }
         }
+    }
+
+    /// Nobody but the others can notice the death of the controller's process.
+    async fn look_after_controller(&self, session: &Session) -> Result<Option<Lookout>, ZkError> {
+        if !self.parts.config.death_detection_enable {
+            return Ok(None);
+        }
+        let me = self.parts.config.broker_id;
+        let controller = session.controller().await?.map(|controller| controller.broker);
+        let listener = Arc::from(self.parts.config.inter_broker_listener_name.as_str());
+        let watchman = Watchman { session: session.clone(), me, fence: None };
+        let other = controller.filter(|id| *id != me);
+        Ok(other.map(|id| Lookout::over_controller(watchman, id, listener)))
     }
 
     /// Waits without standing. `Some`: it is over.
@@ -276,6 +295,12 @@ impl Controller {
             znodes: Znodes::new(session.clone(), epoch_version),
             watches: Watches::start(session, pool, answers.clone()),
             channels: BTreeMap::new(),
+            lookouts: BTreeMap::new(),
+            watchman: config.death_detection_enable.then(|| Watchman {
+                session: session.clone(),
+                me: config.broker_id,
+                fence: Some(epoch_version),
+            }),
             me: config.broker_id,
             epoch,
             listener: Arc::from(config.inter_broker_listener_name.as_str()),
@@ -418,6 +443,9 @@ struct Outside {
     znodes: Znodes,
     watches: Watches,
     channels: BTreeMap<BrokerId, Channel>,
+    lookouts: BTreeMap<BrokerId, Lookout>,
+    /// Who keeps them; `None`: nobody.
+    watchman: Option<Watchman>,
     me: BrokerId,
     epoch: ControllerEpoch,
     listener: Arc<str>,
@@ -441,11 +469,14 @@ impl World for Outside {
 
     /// A broker whose end points changed keeps its channel and what waits in it.
     fn connect(&mut self, id: BrokerId, broker: &Broker) {
-        let address = broker.endpoint(&self.listener).map(|endpoint| {
-            let host = &endpoint.host;
-            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-            Arc::from(format!("{host}:{}", endpoint.port))
-        });
+        let address: Option<Arc<str>> =
+            broker.endpoint(&self.listener).map(|endpoint| Arc::from(endpoint.address()));
+        match (&self.watchman, &address) {
+            (Some(watchman), Some(address)) if id != self.me => {
+                self.lookouts.insert(id, Lookout::over(watchman.clone(), id, address.clone()));
+            }
+            _ => drop(self.lookouts.remove(&id)),
+        }
         let sender = Sender { controller: self.me, epoch: self.epoch, receiver: broker.epoch };
         match self.channels.get(&id) {
             Some(channel) if channel.sender() == sender => channel.set_address(address),
@@ -460,6 +491,7 @@ impl World for Outside {
 
     fn disconnect(&mut self, id: BrokerId) {
         self.channels.remove(&id);
+        self.lookouts.remove(&id);
         self.watches.remove_broker(id);
     }
 

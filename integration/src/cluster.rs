@@ -57,7 +57,16 @@ impl Cluster {
         count: i32,
         properties: impl Fn(i32, u16) -> Vec<(String, String)>,
     ) -> Cluster {
-        let zookeeper = ZooKeeper::start();
+        Cluster::start_on(ZooKeeper::start(), chroot, count, properties)
+    }
+
+    /// The same on a ZooKeeper of the caller's making.
+    pub fn start_on(
+        zookeeper: ZooKeeper,
+        chroot: &str,
+        count: i32,
+        properties: impl Fn(i32, u16) -> Vec<(String, String)>,
+    ) -> Cluster {
         let folder = TempDir::new().expect("a temporary folder can be made");
         let mut brokers = BTreeMap::new();
         for id in 1..=count {

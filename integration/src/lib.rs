@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod commits;
 pub mod ensemble;
 pub mod foreign;
+pub mod gaps;
 pub mod hostility;
 pub mod load;
 pub mod member;

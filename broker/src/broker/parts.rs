@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use client::ids::BrokerId;
@@ -165,7 +165,12 @@ async fn resolve(listener: &str, host: &str, port: u16) -> Result<SocketAddr, Br
 }
 
 /// Who this broker is to the others.
-pub(super) fn identity(config: &Config, id: BrokerId, bound: &BTreeMap<Arc<str>, SocketAddr>) -> Identity {
+pub(super) fn identity(
+    config: &Config,
+    id: BrokerId,
+    bound: &BTreeMap<Arc<str>, SocketAddr>,
+    dirs: &LogDirs,
+) -> Identity {
     let ports = bound.iter().map(|(name, address)| (name.to_string(), address.port())).collect();
     let endpoint = |listener: crate::config::Listener| Endpoint {
         listener: listener.name,
@@ -174,7 +179,22 @@ pub(super) fn identity(config: &Config, id: BrokerId, bound: &BTreeMap<Arc<str>,
         port: i32::from(listener.port),
     };
     let endpoints = config.advertise(&host_name(), &ports).into_iter().map(endpoint).collect();
-    Identity { id, endpoints, rack: config.rack.clone() }
+    Identity {
+        id,
+        endpoints,
+        rack: config.rack.clone(),
+        may_be_removed: config.controller.death_detection_enabled,
+        lock: dirs.locked_file().and_then(|file| lock_name(&file)),
+    }
+}
+
+/// A name for a file that this process has locked. The lock is as good as its machine, so the name tells machines and
+/// their boots apart; `None` where the system does not say.
+fn lock_name(file: &Path) -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    // Asked by its name: closing a second descriptor of it would give the lock up.
+    let file = rustix::fs::stat(file).ok()?;
+    Some(format!("{}/{}/{}", boot.trim(), file.st_dev, file.st_ino))
 }
 
 /// This machine's name, for listeners that name no host.

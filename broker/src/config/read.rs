@@ -284,6 +284,7 @@ impl Reader<'_> {
             auto_rebalance_enabled: self.boolean("auto.leader.rebalance.enable"),
             imbalance_percent_max: self.int("leader.imbalance.per.broker.percentage"),
             imbalance_check_interval: Duration::from_secs(u64::try_from(seconds).unwrap_or(1)),
+            death_detection_enabled: self.boolean("broker.death.detection.enable"),
         }
     }
 

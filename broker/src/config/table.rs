@@ -51,10 +51,16 @@ pub const DYNAMIC_ONLY: &[Definition] = &[
 
 /// Keys that Kafka's brokers do not know. They are not listed by DescribeConfigs, whose readers know
 /// Kafka's; asked for by name they are answered.
-pub const OURS: &[Definition] = &[string("offsets.storage")
-    .or("zookeeper")
-    .one_of(&["zookeeper", "kafka", "both"])
-    .kept("Where committed offsets are kept: in ZooKeeper, in __consumer_offsets, or in both.")];
+pub const OURS: &[Definition] = &[
+    string("offsets.storage")
+        .or("zookeeper")
+        .one_of(&["zookeeper", "kafka", "both"])
+        .kept("Where committed offsets are kept: in ZooKeeper, in __consumer_offsets, or in both."),
+    boolean("broker.death.detection.enable").or("true").kept(
+        "Whether a broker whose process died is replaced at once: others notice that its connections ended and its \
+         listener refuses new ones, and remove its registration. Otherwise its ZooKeeper session has to end first.",
+    ),
+];
 
 /// Keys of Kafka's authorizer. They mean nothing without `authorizer.class.name`.
 pub const OF_AUTHORIZER: &[Definition] = &[

@@ -138,6 +138,12 @@ impl LogDirs {
         Ok(meta_properties::verify(found, cluster_id, configured_broker_id)?)
     }
 
+    /// A file that is locked for this process until a clean shutdown or its end.
+    pub fn locked_file(&self) -> Option<PathBuf> {
+        let is_locked = |held: &&Held| held.lock.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        self.dirs.iter().find(is_locked).map(|held| held.dir.path().join(LOCK))
+    }
+
     /// Writes `meta.properties` where it is missing or says less.
     pub fn write_identity(&self, cluster_id: &str, broker_id: i32, now_ms: i64) -> Result<(), LogDirsError> {
         for held in self.online_held() {

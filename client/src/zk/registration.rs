@@ -1,4 +1,5 @@
-//! A broker's registration, as Kafka does it (`KafkaZkClient.CheckedEphemeral`).
+//! A broker's registration, as Kafka does it (`KafkaZkClient.CheckedEphemeral`), and beside it the
+//! companion that lets others remove it.
 
 use super::error::{MultiError, ZkError};
 use super::node::{SessionId, Stat};
@@ -6,9 +7,13 @@ use super::op::{CreateMode, Op, OpResult};
 use super::session::Session;
 use crate::ids::{BrokerEpoch, BrokerId, ZkVersion};
 use crate::znode::broker;
+use crate::znode::companion::{self, Companion};
 
 /// The node may be lost and made again a few times by sessions that come and go; more is odd.
 const TRIES: usize = 10;
+
+/// The companion's place in the transaction.
+const COMPANION: usize = 2;
 
 /// The registration is there, and lives as long as the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +34,10 @@ pub enum RegisterError {
         owner_text(owner)
     )]
     Taken { id: BrokerId, owner: Option<SessionId>, endpoints: String, registered_ms: i64 },
+    /// The session has registered the broker before, and the registration was removed. A session
+    /// registers once: what removes a registration means that of this session.
+    #[error("the session {session} has registered broker {id} before; another session can register it again")]
+    Spent { id: BrokerId, session: SessionId },
     #[error(transparent)]
     Zk(#[from] ZkError),
 }
@@ -42,25 +51,48 @@ impl Session {
     ///
     /// `previous` is the session of this process before this one: its node, if the server has not
     /// dropped it yet, is deleted. Anybody else's is [`RegisterError::Taken`].
+    ///
+    /// With a `companion` others may remove the registration: see
+    /// [`marked_registration`](Session::marked_registration).
     pub async fn register_broker(
         &self,
         id: BrokerId,
         registration: &[u8],
         previous: Option<SessionId>,
+        companion: Option<&Companion>,
     ) -> Result<Registered, RegisterError> {
         let path = broker::path(id);
+        if let Some(previous) = previous {
+            // From here on nobody can mean its registration and remove the new one.
+            match self.delete(&companion::path(id, previous.0), None).await {
+                Ok(()) | Err(ZkError::NoNode { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         // Created without data, then set, in one transaction: so the update's stat tells the czxid.
-        let ops = vec![
+        let mut ops = vec![
             Op::Create { path: path.clone(), data: Vec::new(), mode: CreateMode::Ephemeral },
             Op::set(&path, registration, Some(ZkVersion(0))),
         ];
+        ops.extend(companion.map(|companion| Op::Create {
+            path: companion::path(id, self.id().0),
+            data: companion.encode(),
+            mode: CreateMode::Ephemeral,
+        }));
         let mut unknown = None;
         for _ in 0..TRIES {
             match self.multi(ops.clone()).await {
                 Ok(results) => {
-                    if let Some(stat) = results.last().and_then(OpResult::stat) {
+                    if let Some(stat) = results.iter().find_map(OpResult::stat) {
                         return Ok(Registered::of(stat));
                     }
+                }
+                Err(MultiError { index: Some(COMPANION), error: ZkError::NodeExists { .. } }) => {
+                    return Err(RegisterError::Spent { id, session: self.id() });
+                }
+                Err(MultiError { index: Some(COMPANION), error: ZkError::NoNode { .. } }) => {
+                    self.ensure(companion::BROKERS).await?;
+                    continue;
                 }
                 Err(MultiError { error: ZkError::NodeExists { .. }, .. }) => {}
                 Err(MultiError { error: error @ ZkError::Ambiguous { .. }, .. }) => unknown = Some(error),

@@ -89,15 +89,18 @@ pub struct Endpoint {
     pub port: i32,
 }
 
-/// `NAME://host:port`, with brackets around an IPv6 address.
+impl Endpoint {
+    /// `host:port`, with brackets around an IPv6 address.
+    pub fn address(&self) -> String {
+        let Endpoint { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
+/// `NAME://host:port`
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Endpoint { listener, host, port, .. } = self;
-        if host.contains(':') {
-            write!(f, "{listener}://[{host}]:{port}")
-        } else {
-            write!(f, "{listener}://{host}:{port}")
-        }
+        write!(f, "{}://{}", self.listener, self.address())
     }
 }
 

@@ -9,6 +9,7 @@ pub mod admin;
 pub mod broker;
 pub mod cluster;
 pub mod commit;
+pub mod companion;
 pub mod config;
 pub mod consumer;
 pub mod controller;

@@ -2,6 +2,7 @@
 
 mod admin;
 mod assignors;
+mod broker_death;
 mod chaos;
 mod classic_consumer;
 mod clients;

@@ -60,6 +60,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("controller/src/plan.rs", Kind::Pure),
     ("controller/src/requests.rs", Kind::Pure),
     ("controller/src/states.rs", Kind::Pure),
+    ("controller/src/suspicion.rs", Kind::Pure),
     // A reign sees the world through one trait, so that whole reigns run in memory.
     ("controller/src/store.rs", Kind::Pure),
     ("controller/src/term/", Kind::Pure),

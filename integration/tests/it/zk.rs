@@ -9,6 +9,7 @@ use client::zk::{
     CreateMode, Election, Op, OpResult, RegisterError, Session, SessionState, Settled, Watch, WatchEvent,
     WatchPool, ZkConfig, ZkError,
 };
+use client::znode::companion::Companion;
 use client::znode::{broker, controller, directories};
 use integration::process;
 use integration::proxy::{Proxy, Weather};
@@ -153,6 +154,84 @@ fn many_requests_go_out_in_order_and_come_back_in_order() {
 }
 
 #[test]
+fn a_removal_never_meets_a_later_registration() {
+    with_zookeeper(|server| async move {
+        let connect = server.connect_string();
+        let session = || async { Session::connect(config(&connect, 6_000)).await.unwrap() };
+        let (id, by, companion) = (BrokerId(1), BrokerId(2), Companion::default());
+        let other = session().await;
+        other.create_directories(&directories::AT_START).await.unwrap();
+        assert_eq!(other.marked_registration(id).await, Ok(None));
+        let epoch_of = async || other.exists(&broker::path(id)).await.unwrap().map(|stat| stat.czxid);
+
+        // Registered again in another session by the same process, as after a mistake.
+        let first = session().await;
+        let registered = first.register_broker(id, b"{}", None, Some(&companion)).await.unwrap();
+        let marked = other.marked_registration(id).await.unwrap().expect("it has a companion");
+        assert_eq!((marked.epoch, &marked.companion), (registered.epoch, &companion));
+        let second = session().await;
+        let again = second.register_broker(id, b"{}", Some(first.id()), Some(&companion)).await.unwrap();
+        assert_eq!(other.remove_registration(&marked, by, None).await, Ok(false));
+        assert_eq!(epoch_of().await, Some(again.epoch.0));
+
+        // Removed, and by a second one who read it at the same time.
+        let marked = other.marked_registration(id).await.unwrap().expect("it has a companion");
+        assert_eq!(other.remove_registration(&marked, by, None).await, Ok(true));
+        assert_eq!(epoch_of().await, None);
+        assert_eq!(second.removed_by(id).await, Ok(Some(by)));
+        let spent = second.register_broker(id, b"{}", None, Some(&companion)).await;
+        assert_eq!(spent, Err(RegisterError::Spent { id, session: second.id() }));
+        let third = session().await;
+        let mended = Companion { removals: 1, ..companion.clone() };
+        let again = third.register_broker(id, b"{}", Some(second.id()), Some(&mended)).await.unwrap();
+        assert_eq!(other.remove_registration(&marked, by, None).await, Ok(false));
+        assert_eq!(epoch_of().await, Some(again.epoch.0));
+
+        // The session ended, and a broker of Kafka's took the id.
+        let marked = other.marked_registration(id).await.unwrap().expect("it has a companion");
+        assert_eq!(marked.companion.removals, 1);
+        assert!(third.close().await);
+        let apache = session().await;
+        let registered = apache.register_broker(id, b"{}", None, None).await.unwrap();
+        assert_eq!(other.remove_registration(&marked, by, None).await, Ok(false));
+        assert_eq!(other.marked_registration(id).await, Ok(None));
+        assert_eq!(epoch_of().await, Some(registered.epoch.0));
+    });
+}
+
+#[test]
+fn a_removal_is_fenced_and_takes_the_controllership_along() {
+    with_zookeeper(|server| async move {
+        let connect = server.connect_string();
+        let session = || async { Session::connect(config(&connect, 6_000)).await.unwrap() };
+        let (one, two, companion) = (BrokerId(1), BrokerId(2), Companion::default());
+        let (first, second) = (session().await, session().await);
+        first.create_directories(&directories::AT_START).await.unwrap();
+        first.register_broker(one, b"{}", None, Some(&companion)).await.unwrap();
+        second.register_broker(two, b"{}", None, Some(&companion)).await.unwrap();
+        let Election::Won { epoch_version, .. } = first.elect_controller(one, 1).await.unwrap() else {
+            panic!("nobody else stands");
+        };
+
+        // Read while it was controller, and another election came before the removal.
+        let controller = second.marked_registration(one).await.unwrap().expect("it has a companion");
+        first.delete_own_controller().await.unwrap();
+        first.elect_controller(one, 2).await.unwrap();
+        assert_eq!(second.remove_registration(&controller, two, None).await, Ok(false));
+        // And the removals of the reign before that are fenced.
+        let marked = first.marked_registration(two).await.unwrap().expect("it has a companion");
+        let fenced = first.remove_registration(&marked, one, Some(epoch_version)).await;
+        assert_eq!(fenced, Err(ZkError::Fenced { expected: epoch_version }));
+        assert!(first.exists(&broker::path(two)).await.unwrap().is_some());
+
+        let controller = second.marked_registration(one).await.unwrap().expect("it has a companion");
+        assert_eq!(second.remove_registration(&controller, two, None).await, Ok(true));
+        assert_eq!(second.exists(&broker::path(one)).await, Ok(None));
+        assert_eq!(second.exists(controller::PATH).await, Ok(None));
+    });
+}
+
+#[test]
 fn brokers_register_once_per_session() {
     with_zookeeper(|server| async move {
         let connect = server.connect_string();
@@ -164,18 +243,18 @@ fn brokers_register_once_per_session() {
             )
         };
         let id = BrokerId(1);
-        let registered = first.register_broker(id, json("h1").as_bytes(), None).await.unwrap();
+        let registered = first.register_broker(id, json("h1").as_bytes(), None, None).await.unwrap();
         let node = first.get(&broker::path(id)).await.unwrap();
         assert_eq!((node.stat.czxid, node.stat.version.0), (registered.epoch.0, 1));
         assert_eq!(node.stat.czxid, node.stat.mzxid);
         assert_eq!(node.stat.ephemeral_owner, Some(first.id()));
         assert_eq!(node.data, json("h1").as_bytes());
         // The same session again: it is ours.
-        assert_eq!(first.register_broker(id, json("h1").as_bytes(), None).await, Ok(registered));
+        assert_eq!(first.register_broker(id, json("h1").as_bytes(), None, None).await, Ok(registered));
 
         // Another session finds it taken, and is told by whom.
         let second = Session::connect(config(&connect, 6_000)).await.unwrap();
-        let taken = second.register_broker(id, json("h2").as_bytes(), None).await.unwrap_err();
+        let taken = second.register_broker(id, json("h2").as_bytes(), None, None).await.unwrap_err();
         let expected = RegisterError::Taken {
             id,
             owner: Some(first.id()),
@@ -185,7 +264,7 @@ fn brokers_register_once_per_session() {
         assert_eq!(taken, expected);
 
         // Our own previous session's registration is replaced, with a new epoch.
-        let again = second.register_broker(id, json("h2").as_bytes(), Some(first.id())).await.unwrap();
+        let again = second.register_broker(id, json("h2").as_bytes(), Some(first.id()), None).await.unwrap();
         assert!(again.epoch > registered.epoch);
         assert_eq!(second.get(&broker::path(id)).await.unwrap().stat.ephemeral_owner, Some(second.id()));
 

@@ -85,7 +85,7 @@ impl Member {
             features: BTreeMap::new(),
         };
         let registered = session
-            .register_broker(BrokerId(id), &registration.encode(), None)
+            .register_broker(BrokerId(id), &registration.encode(), None, None)
             .await
             .expect("the id is free");
         let (sessions, watch_sessions) = watch::channel(Some(session.clone()));

@@ -1,6 +1,7 @@
 //! Controllers on a real ZooKeeper, with brokers that only listen.
 
 mod apache;
+mod deaths;
 mod member;
 
 use std::collections::BTreeMap;
