@@ -1,5 +1,6 @@
 //! What `scripts/bench` measures, a file for each benchmark, and the machine it is measured on.
 
+pub mod failover;
 pub mod group_queries;
 mod groups;
 pub mod machine;

@@ -1,7 +1,7 @@
 //! Benchmarks on real processes: `scripts/bench NAME` builds everything for release and runs one.
 
 use clap::{Parser, Subcommand};
-use integration::bench::{group_queries, machine, offset_commits, rebalance, watches};
+use integration::bench::{failover, group_queries, machine, offset_commits, rebalance, watches};
 
 /// Measures a cluster of this machine's own, and prints the figures with the machine beside them.
 #[derive(Parser)]
@@ -27,6 +27,21 @@ enum Which {
     GroupQueries {
         #[arg(long, default_value_t = 10_000)]
         groups: usize,
+    },
+    /// The longest time without an acknowledgement when brokers die, stop or sleep.
+    Failover {
+        /// Of each kind.
+        #[arg(long, default_value_t = 5)]
+        trials: usize,
+        /// `zookeeper.session.timeout.ms`, up to 20000.
+        #[arg(long, default_value_t = 18_000)]
+        session_ms: u32,
+        /// Leave out what waits for sessions to end.
+        #[arg(long)]
+        no_sleep: bool,
+        /// The producer.
+        #[arg(long, value_enum, default_value = "librdkafka")]
+        client: failover::Whose,
     },
     /// From the last member's joining until all members of a group have their assignments.
     Rebalance {
@@ -55,6 +70,10 @@ fn main() {
     match arguments.which {
         Which::OffsetCommits { groups, partitions, seconds } => {
             println!("{}", offset_commits::run(&offset_commits::Load { groups, partitions, seconds }));
+        }
+        Which::Failover { trials, session_ms, no_sleep, client } => {
+            let sleep = !no_sleep;
+            failover::run(&failover::Trials { count: trials, session_ms, sleep, whose: client });
         }
         Which::Rebalance { members, rounds } => println!("{}", rebalance::run(members, rounds)),
         Which::GroupQueries { groups } => println!("{}", group_queries::run(groups)),

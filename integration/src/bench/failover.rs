@@ -1,0 +1,155 @@
+//! How long records of a partition are not acknowledged when its leader goes, by the way it goes.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use client::admin::{Admin, AdminOptions, Bootstrap, NewTopic, Placement};
+use client::ids::BrokerId;
+use rustix::process::Signal;
+
+use crate::cluster::{Cluster, PATIENCE};
+use crate::gaps::{Client, Gaps};
+use crate::observer::Observer;
+use crate::wait;
+use crate::zookeeper::ZooKeeper;
+
+const TOPIC: &str = "t";
+const PARTITIONS: usize = 6;
+
+/// How often, and in which circumstances.
+#[derive(Debug, Clone, Copy)]
+pub struct Trials {
+    /// Of each kind.
+    pub count: usize,
+    /// `zookeeper.session.timeout.ms`
+    pub session_ms: u32,
+    /// Whether leaders are stopped as well, which takes a session's time each.
+    pub sleep: bool,
+    pub whose: Whose,
+}
+
+/// Whose producer measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Whose {
+    Librdkafka,
+    /// Ours, asking brokers.
+    Ottla,
+    /// Ours, watching ZooKeeper.
+    OttlaZookeeper,
+}
+
+/// What happens to a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    KillLeader,
+    KillController,
+    Shutdown,
+    ShutdownController,
+    Sleep,
+}
+
+impl Fate {
+    fn name(self) -> &'static str {
+        match self {
+            Fate::KillLeader => "kill -9 of a leader",
+            Fate::KillController => "kill -9 of the controller, a leader too",
+            Fate::Shutdown => "controlled shutdown of a leader",
+            Fate::ShutdownController => "controlled shutdown of the controller, a leader too",
+            Fate::Sleep => "SIGSTOP of a leader",
+        }
+    }
+}
+
+/// Three brokers and a ZooKeeper on this machine, 6 partitions of three replicas, `min.insync.replicas=2`, and a
+/// producer with its own settings, acks=all and idempotence, that sends a record to each partition every 2 ms. Prints a line for each kind: of the partition that waited longest, the median and worst of all trials.
+pub fn run(trials: &Trials) {
+    let mut cluster = start(trials);
+    let observer = Observer::connect(&cluster.zookeeper.connect_string());
+    let client = match trials.whose {
+        Whose::Librdkafka => Client::Librdkafka(cluster.bootstrap()),
+        Whose::Ottla => Client::OverBrokers(cluster.bootstrap()),
+        Whose::OttlaZookeeper => Client::OverZooKeeper(cluster.zookeeper.connect_string()),
+    };
+    let gaps = Gaps::start(client, TOPIC, PARTITIONS);
+    let mut fates = vec![Fate::KillLeader, Fate::KillController, Fate::Shutdown, Fate::ShutdownController];
+    fates.extend(trials.sleep.then_some(Fate::Sleep));
+    for fate in fates {
+        let mut longest: Vec<Duration> =
+            (0..trials.count).map(|_| suffer(fate, &mut cluster, &observer, &gaps)).collect();
+        longest.sort_unstable();
+        let ms = |at: usize| longest.get(at).map_or(0, Duration::as_millis);
+        println!(
+            "{}: longest gap {} ms in the median, {} ms at the worst of {}",
+            fate.name(),
+            ms(trials.count / 2),
+            ms(trials.count.saturating_sub(1)),
+            trials.count
+        );
+    }
+}
+
+fn start(trials: &Trials) -> Cluster {
+    let session = trials.session_ms.to_string();
+    let settings = [
+        ("zookeeper.session.timeout.ms", session.as_str()),
+        ("min.insync.replicas", "2"),
+        // A broker that is back leads again soon.
+        ("leader.imbalance.check.interval.seconds", "1"),
+        ("leader.imbalance.per.broker.percentage", "0"),
+    ];
+    let properties = |_, _| settings.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    // A session lasts up to 20 ticks.
+    let cluster = Cluster::start_on(ZooKeeper::with_tick(1_000), "", 3, properties);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    runtime.block_on(create(&cluster));
+    cluster
+}
+
+async fn create(cluster: &Cluster) {
+    let bootstrap = Bootstrap::resolve(&cluster.bootstrap()).await.expect("addresses are addresses");
+    let admin = Admin::new(bootstrap, AdminOptions::default());
+    // Each broker prefers to lead two.
+    let replicas = |p: i32| (0..3).map(|r| BrokerId((p + r) % 3 + 1)).collect();
+    let placement = Placement::Replicas((0..PARTITIONS as i32).map(|p| (p, replicas(p))).collect());
+    let new = NewTopic { name: TOPIC.into(), placement, configs: BTreeMap::new() };
+    admin.create_topic(&new).await.expect("the topic can be created");
+}
+
+/// The longest gap of one trial.
+fn suffer(fate: Fate, cluster: &mut Cluster, observer: &Observer, gaps: &Gaps) -> Duration {
+    let controller = settle(cluster, observer);
+    let others = || cluster.ids().into_iter().find(|id| *id != controller).expect("there are three");
+    let victim = match fate {
+        Fate::KillController | Fate::ShutdownController => controller,
+        Fate::KillLeader | Fate::Shutdown | Fate::Sleep => others(),
+    };
+    gaps.wait_for_all(PATIENCE);
+    gaps.reset();
+    match fate {
+        Fate::KillLeader | Fate::KillController => cluster.kill(victim),
+        Fate::Shutdown | Fate::ShutdownController => drop(cluster.terminate(victim)),
+        Fate::Sleep => cluster.signal(victim, Signal::STOP),
+    }
+    gaps.wait_for_all(PATIENCE);
+    let longest = gaps.longest().into_iter().max().unwrap_or_default();
+    match fate {
+        Fate::Sleep => cluster.signal(victim, Signal::CONT),
+        _ => cluster.start_broker(victim),
+    }
+    longest
+}
+
+/// Waits until all is as it should be, and has been for a moment. Gives the controller.
+fn settle(cluster: &Cluster, observer: &Observer) -> i32 {
+    let mut since: Option<Instant> = None;
+    wait::until("every broker leads what it prefers to", PATIENCE, || {
+        let states = observer.states(TOPIC, PARTITIONS)?;
+        let fine = (0i32..).zip(&states).all(|(p, state)| state.leader == p % 3 + 1 && state.isr.len() == 3);
+        if !fine || observer.registered().len() < cluster.ids().len() {
+            since = None;
+        } else if since.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(1) {
+            return observer.controller();
+        }
+        None
+    })
+}
