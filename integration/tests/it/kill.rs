@@ -2,7 +2,7 @@
 //! with acks=all and min.insync.replicas=2: every acknowledged record is read back, and the replicas
 //! hold the same batches.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use integration::apache::Release;
@@ -87,11 +87,18 @@ fn rounds(who: &str, victims: impl Fn(&Cluster, &Observer) -> Vec<i32>) {
     assert_eq!(outcome.failed, 0, "the producer gave up on some records");
 
     wait_until_whole(&observer, &cluster.ids(), &[], 0);
-    let records = read_topic(&cluster.bootstrap(), TOPIC);
-    let stored = records.len();
-    let found: BTreeSet<String> = records.into_iter().map(|record| record.value).collect();
-    assert_eq!(stored, found.len(), "some records are in the log twice, though the producer is idempotent");
-    let lost: Vec<&String> = outcome.acknowledged.difference(&found).collect();
+    let mut found = BTreeMap::new();
+    for record in read_topic(&cluster.bootstrap(), TOPIC) {
+        let at = (record.partition, record.offset);
+        if let Some(first) = found.insert(record.value.clone(), at) {
+            panic!(
+                "record {} is in the log twice, at {first:?} and {at:?}, though the producer is idempotent",
+                record.value
+            );
+        }
+    }
+    let lost: Vec<&String> =
+        outcome.acknowledged.iter().filter(|value| !found.contains_key(*value)).collect();
     assert!(
         lost.is_empty(),
         "{} of {} acknowledged records are lost: {:?}…",
