@@ -5,6 +5,7 @@
 //! connects early waits in the backlog rather than being refused.
 
 mod handover;
+mod last_stop;
 mod parts;
 
 use std::io;
@@ -116,6 +117,7 @@ impl Broker {
 
         let (failed, failed_dirs) = mpsc::unbounded_channel();
         let (dirs, id) = open_dirs(&config, &session, &cluster_id, failed).await?;
+        last_stop::tell(&dirs, &session, &zk, id).await?;
         let (dynamic, config_changes) = DynamicConfig::new(config);
         changes::load(&dynamic, &session, id).await.map_err(|source| unreachable_zk(&zk, source))?;
         let config = dynamic.broker();

@@ -100,6 +100,17 @@ pub fn without(replica: BrokerId, current: &Leadership) -> Option<Leadership> {
     Some(led_by(current, leader, isr))
 }
 
+/// Some replicas have lost the ends of their logs with their machines: they neither lead nor count as in
+/// sync, as long as one that lost nothing is left in the ISR. `None`: that changes nothing.
+pub fn without_tail_losers(current: &Leadership, losers: &BTreeSet<BrokerId>) -> Option<Leadership> {
+    let isr: Vec<BrokerId> = current.isr.iter().copied().filter(|id| !losers.contains(id)).collect();
+    if isr.is_empty() || isr.len() == current.isr.len() {
+        return None;
+    }
+    let leader = if losers.contains(&current.leader) { BrokerId::NONE } else { current.leader };
+    Some(led_by(current, leader, isr))
+}
+
 fn led_by(current: &Leadership, leader: BrokerId, isr: Vec<BrokerId>) -> Leadership {
     let leader_epoch = LeaderEpoch(current.leader_epoch.0.wrapping_add(1));
     Leadership { leader, leader_epoch, isr, ..current.clone() }
@@ -247,6 +258,24 @@ mod tests {
                     assert_eq!(next.isr.contains(&gone), current.isr.len() == 1);
                     assert_eq!(next.isr.len(), (current.isr.len() - 1).max(1));
                     assert!(is_subsequence(&next.isr, &current.isr));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_lost_records_leaves_the_isr_unless_all_did() {
+        for current in states() {
+            for losers in subsets() {
+                let next = without_tail_losers(&current, &losers);
+                let whole: Vec<BrokerId> =
+                    current.isr.iter().copied().filter(|id| !losers.contains(id)).collect();
+                let expected = !whole.is_empty() && whole != current.isr;
+                assert_eq!(next.is_some(), expected, "{current:?} without {losers:?}");
+                if let Some(next) = next {
+                    let deposed = losers.contains(&current.leader);
+                    assert_eq!(next.leader, if deposed { BrokerId::NONE } else { current.leader });
+                    assert_eq!((next.isr, next.leader_epoch), (whole, LeaderEpoch(8)));
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use client::ids::{BrokerEpoch, BrokerId, TopicPartition};
+use client::znode::unclean_stop::{UNCLEAN_STOPS, UncleanStop};
 use client::znode::{self, broker, partition, topic};
 
 use crate::cluster::{Broker, Leadership};
@@ -27,6 +28,13 @@ pub(crate) async fn brokers<W: World>(world: &W) -> Result<BTreeMap<BrokerId, Br
         }
     }
     Ok(brokers)
+}
+
+/// Stops that no controller has acted on yet. A broker tells of one before it registers: read after the
+/// registrations, this holds whatever concerns them.
+pub(crate) async fn unclean_stops<W: World>(world: &W) -> Result<Vec<UncleanStop>, Trouble> {
+    let listed = world.list(UNCLEAN_STOPS).await?;
+    Ok(listed.iter().filter_map(|child| UncleanStop::named(child)).collect())
 }
 
 /// The nodes of these topics, as far as they exist.

@@ -6,6 +6,11 @@ use super::disk::{Disk, DiskError};
 
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 
+/// Whether the mark is there.
+pub(super) fn is_there(disk: &Disk, dir: &Path) -> Result<bool, DiskError> {
+    disk.exists(&dir.join(CLEAN_SHUTDOWN))
+}
+
 /// Takes the mark away and says whether it was there. It goes before loading starts, so that a crash while
 /// loading counts as an unclean stop.
 pub(super) fn take(disk: &Disk, dir: &Path) -> Result<bool, DiskError> {
@@ -34,6 +39,7 @@ mod tests {
         leave(&Disk::Real, dir.path()).unwrap();
         let bytes = std::fs::read(dir.path().join(CLEAN_SHUTDOWN)).unwrap();
         assert_eq!(bytes.len(), 30);
+        assert!(is_there(&Disk::Real, dir.path()).unwrap());
         assert!(take(&Disk::Real, dir.path()).unwrap());
         assert!(!take(&Disk::Real, dir.path()).unwrap());
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use client::ids::{Offset, TopicPartition, Uuid};
 use thiserror::Error;
 
+use super::boot::{self, LastStop};
 use super::checkpoint::{CLEANER_OFFSETS, HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS};
 use super::clean_shutdown;
 use super::config::LogConfig;
@@ -151,6 +152,30 @@ impl LogDirs {
             let written =
                 meta_properties::write(&self.options.disk, path, present, cluster_id, broker_id, now_ms);
             if let Err(error) = written {
+                held.dir.fail(&error);
+            }
+        }
+        self.check_any_online()
+    }
+
+    /// What the last stop may have cost, by the present boot of the machine. To be asked before [`LogDirs::load`],
+    /// which takes the marks of clean shutdowns away.
+    pub fn last_stop(&self, boot: &str) -> LastStop {
+        let stops =
+            self.online_held().map(|held| match boot::last_stop(&self.options.disk, held.dir.path(), boot) {
+                Ok(stop) => stop,
+                Err(error) => {
+                    held.dir.fail(&error);
+                    LastStop::Untold
+                }
+            });
+        stops.max().unwrap_or(LastStop::Harmless)
+    }
+
+    /// Notes the present boot, once the cluster knows what the last stop may have cost.
+    pub fn note_boot(&self, boot: &str) -> Result<(), LogDirsError> {
+        for held in self.online_held() {
+            if let Err(error) = boot::note(&self.options.disk, held.dir.path(), boot) {
                 held.dir.fail(&error);
             }
         }

@@ -9,6 +9,7 @@
 
 mod append;
 mod batch_file;
+mod boot;
 pub mod checkpoint;
 mod clean_shutdown;
 pub mod compaction;
@@ -43,6 +44,7 @@ mod txn_index;
 mod tests;
 
 pub use append::Appended;
+pub use boot::LastStop;
 pub use config::{InvalidLogConfig, LogConfig};
 pub use dir::{LogDir, OnDirFailure};
 pub use dirs::{CreateLogError, LogDirs, LogDirsError, LogDirsOptions};

@@ -22,6 +22,7 @@ pub mod producer_ids;
 pub mod sanitized;
 pub mod topic;
 pub mod topic_name;
+pub mod unclean_stop;
 
 /// Why a znode's bytes could not be read. The text names the node and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -18,6 +18,8 @@ impl<W: World> Term<W> {
             return Ok(());
         }
         let (new, bounced, dead) = (&changes.new, &changes.bounced, &changes.dead);
+        let mut stops = store::unclean_stops(&self.world).await?;
+        stops.retain(|stop| new.contains(&stop.broker) || bounced.contains(&stop.broker));
         let now: Vec<BrokerId> = registered.keys().copied().collect();
         tracing::info!(?new, ?bounced, ?dead, modified = ?changes.modified, ?now, "brokers changed");
         self.reconnect(&registered, &changes.new, &changes.bounced, &changes.dead);
@@ -44,7 +46,7 @@ impl<W: World> Term<W> {
             }
             self.send_metadata([]);
         }
-        Ok(())
+        self.forget_stops(stops).await
     }
 
     fn reconnect(

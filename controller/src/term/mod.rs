@@ -13,6 +13,7 @@ mod partitions;
 mod producer_ids;
 mod replicas;
 mod shutdown;
+mod stops;
 mod takeover;
 mod topics;
 

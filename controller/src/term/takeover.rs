@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use client::ids::{ControllerEpoch, TopicPartition};
+use client::znode::unclean_stop::UncleanStop;
 use client::znode::{admin, topic};
 
 use super::{Replica, Settings, Term};
@@ -34,6 +35,7 @@ impl<W: World> Term<W> {
             self.world.connect(id, &broker);
             self.cluster.put_broker(id, broker);
         }
+        let stops = store::unclean_stops(&self.world).await?;
         let names = self.world.list(topic::TOPICS).await?.into_iter().map(Arc::from).collect();
         let topics = store::topics(&self.world, names).await?;
         let count = topics.len();
@@ -41,6 +43,7 @@ impl<W: World> Term<W> {
         for (partition, state) in store::states(&self.world, partitions.clone()).await? {
             self.cluster.put_leadership(&partition, state);
         }
+        self.settle_stops(stops).await?;
         tracing::info!(
             epoch = %self.epoch, brokers = ?self.cluster.brokers().keys().collect::<Vec<_>>(),
             topics = count, partitions = partitions.len(), "the controller has read the cluster"
@@ -56,6 +59,13 @@ impl<W: World> Term<W> {
             );
         }
         Ok(())
+    }
+
+    /// Before anybody hears whom to follow. Of brokers that are not there yet the word stays.
+    async fn settle_stops(&mut self, mut stops: Vec<UncleanStop>) -> Result<(), Trouble> {
+        stops.retain(|stop| self.cluster.brokers().contains_key(&stop.broker));
+        self.set_tail_losers_aside(&stops).await?;
+        self.forget_stops(stops).await
     }
 
     async fn queue_deletions(&mut self) -> Result<(), Trouble> {

@@ -5,7 +5,7 @@ use client::ids::{Offset, TopicPartition, Uuid};
 
 use super::support::*;
 use crate::log::disk::{Fault, SimulatedDisk};
-use crate::log::{CreateLogError, Disk, Log, LogConfig, LogDirs, LogDirsError, LogDirsOptions};
+use crate::log::{CreateLogError, Disk, LastStop, Log, LogConfig, LogDirs, LogDirsError, LogDirsOptions};
 
 struct Broker {
     simulated: SimulatedDisk,
@@ -111,6 +111,33 @@ fn logs_are_spread_closed_and_found_again() {
     assert_eq!((log.high_watermark(), log.recovery_point()), (Offset(2), Offset(3)));
     assert_eq!(log.topic_id(), Some(Uuid([7; 16])));
     assert_eq!(broker.failures(), [""; 0]);
+}
+
+#[test]
+fn a_machine_that_stopped_is_told_from_a_process_that_died() {
+    let broker = Broker::with_dirs(&["/a", "/b"]);
+    let starts = |boot: &str| {
+        let dirs = broker.open().unwrap();
+        let stop = dirs.last_stop(boot);
+        dirs.note_boot(boot).unwrap();
+        dirs.load(&|_| LogConfig::default(), 0, NOW).unwrap();
+        (dirs, stop)
+    };
+    let (dirs, stop) = starts("first");
+    assert_eq!(stop, LastStop::Untold);
+    drop(dirs);
+    let (dirs, stop) = starts("first");
+    assert_eq!(stop, LastStop::Harmless, "the process died");
+    drop(dirs);
+    let (dirs, stop) = starts("second");
+    assert_eq!(stop, LastStop::OfTheMachine);
+    dirs.close(Vec::new());
+    drop(dirs);
+    let (dirs, stop) = starts("third");
+    assert_eq!(stop, LastStop::Harmless, "it was shut down before");
+    drop(dirs);
+    broker.disk().remove_file(Path::new("/b/.ottla_boot")).unwrap();
+    assert_eq!(starts("third").1, LastStop::Untold, "one directory is another one");
 }
 
 #[test]

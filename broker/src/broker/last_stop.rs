@@ -1,0 +1,46 @@
+//! What this broker's last stop may have cost, told to the cluster before anybody counts on its logs.
+
+use client::ids::BrokerId;
+use client::zk::{Session, ZkConfig};
+use client::znode::unclean_stop::{UncleanStop, is_boot_id};
+
+use super::{BrokerError, unreachable_zk};
+use crate::log::{LastStop, LogDirs};
+
+/// A UUID that the kernel draws when it starts.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Tells controllers if the ends of the logs may be lost, and notes in which boot the directories are used now.
+/// The note is written last: whoever dies in between tells it again.
+pub(super) async fn tell(
+    dirs: &LogDirs,
+    session: &Session,
+    zk: &ZkConfig,
+    id: BrokerId,
+) -> Result<(), BrokerError> {
+    let Some(boot) = boot_id() else {
+        tracing::warn!(
+            "{BOOT_ID} cannot be read: whether the machine stopped since this broker last ran is not known, and taken \
+             for no"
+        );
+        return Ok(());
+    };
+    match dirs.last_stop(&boot) {
+        LastStop::Harmless => return Ok(dirs.note_boot(&boot)?),
+        LastStop::Untold => tracing::info!(
+            "the log directories do not tell how they were last used; other replicas in sync lead what they hold"
+        ),
+        LastStop::OfTheMachine => tracing::warn!(
+            "the machine stopped since this broker last ran, without a clean shutdown: records that were not on disk yet \
+             are lost here. Other replicas in sync lead, and this one fetches from them what it lacks"
+        ),
+    }
+    let stop = UncleanStop { broker: id, boot };
+    session.set_or_create(&stop.path(), "").await.map_err(|source| unreachable_zk(zk, source))?;
+    Ok(dirs.note_boot(&stop.boot)?)
+}
+
+fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string(BOOT_ID).ok()?;
+    Some(text.trim().to_owned()).filter(|boot| is_boot_id(boot))
+}

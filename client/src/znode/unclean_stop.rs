@@ -1,0 +1,55 @@
+//! `/ottla/unclean_stops/<broker>.<boot>`: a broker came back after its machine had stopped without a
+//! clean shutdown, so that the ends of its logs may be lost. The broker writes it before it registers;
+//! a controller takes it away once it has acted on it. There is no data: all is in the name, so that
+//! taking one away cannot take a later one with it.
+
+use crate::ids::BrokerId;
+
+/// Has a child for each stop that no controller has acted on yet.
+pub const UNCLEAN_STOPS: &str = "/ottla/unclean_stops";
+
+/// A broker's start after an unclean stop of its machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UncleanStop {
+    pub broker: BrokerId,
+    /// The kernel's id of the boot that followed the stop (`/proc/sys/kernel/random/boot_id`).
+    pub boot: String,
+}
+
+impl UncleanStop {
+    /// The node's whole path.
+    pub fn path(&self) -> String {
+        format!("{UNCLEAN_STOPS}/{}.{}", self.broker, self.boot)
+    }
+
+    /// What a child of [`UNCLEAN_STOPS`] tells by its name. `None`: it is none of ours.
+    pub fn named(child: &str) -> Option<UncleanStop> {
+        let (broker, boot) = child.split_once('.')?;
+        let broker = broker.parse().ok().map(BrokerId)?;
+        let stop = UncleanStop { broker, boot: boot.to_owned() };
+        // `+1` and `01` are numbers too.
+        let is_ours = broker.0 >= 0 && is_boot_id(boot) && stop.path().ends_with(&format!("/{child}"));
+        is_ours.then_some(stop)
+    }
+}
+
+/// Whether the text may stand for a boot: what the kernel draws is a UUID in small letters.
+pub fn is_boot_id(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit() || byte.is_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_tells_all() {
+        let stop = UncleanStop { broker: BrokerId(7), boot: "3e7b2f2c-0d4e-4a55-9c52-5f1f0d9f9a11".into() };
+        assert_eq!(stop.path(), "/ottla/unclean_stops/7.3e7b2f2c-0d4e-4a55-9c52-5f1f0d9f9a11");
+        assert_eq!(UncleanStop::named("7.3e7b2f2c-0d4e-4a55-9c52-5f1f0d9f9a11"), Some(stop));
+        for foreign in ["", "7", "7.", "a.b", "-1.b", "+7.b", "07.b", "7.B", "7.a/b", "7.a.b"] {
+            assert_eq!(UncleanStop::named(foreign), None, "{foreign}");
+        }
+    }
+}

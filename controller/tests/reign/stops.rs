@@ -1,0 +1,83 @@
+//! Brokers that come back after their machines stopped. They tell of it before they register
+//! (`client::znode::unclean_stop`), and a controller has to know before it tells them anything.
+
+use client::ids::BrokerId;
+use client::znode::partition;
+use client::znode::unclean_stop::UncleanStop;
+use controller::world::Event;
+
+use crate::check;
+use crate::memory::{Memory, Mishap, Reign};
+
+/// The broker's machine stopped, and the broker is back.
+fn returns_from_stop(memory: &Memory, broker: i32) {
+    let stop = UncleanStop { broker: BrokerId(broker), boot: "b".into() };
+    memory.put(&stop.path(), "");
+    memory.register(broker);
+}
+
+#[test]
+fn a_leader_that_lost_records_does_not_lead_on_under_the_next_controller() {
+    let reign = Reign::with_topic(3, &[&[1, 2, 3], &[2, 1], &[3, 2]]);
+    returns_from_stop(&reign.memory, 1);
+    let second = Reign::begin(&reign.memory, 2);
+    let transcript = reign.memory.transcript();
+    let before_requests: Vec<&str> = transcript.lines().take_while(|line| !line.starts_with("to ")).collect();
+    check(
+        &before_requests.join("\n"),
+        "set t/partitions/0/state: leader -1, leader epoch 1, isr 2 3, controller 2; version 1
+         set t/partitions/1/state: leader 2, leader epoch 1, isr 2, controller 2; version 1
+         delete /ottla/unclean_stops/1.b",
+    );
+    assert_eq!(second.state("t", 0), "leader 2, leader epoch 2, isr 2 3, controller 2; version 2");
+    assert_eq!(second.state("t", 1), "leader 2, leader epoch 1, isr 2, controller 2; version 1");
+    assert_eq!(second.state("t", 2), "leader 3, leader epoch 0, isr 3 2, controller 1; version 0");
+    assert!(transcript.contains("to 1: LeaderAndIsr t-0 (leader -1, leader epoch 1, isr 2 3, version 1)"));
+    assert!(transcript.contains("to 1: LeaderAndIsr t-0 (leader 2, leader epoch 2, isr 2 3, version 2)"));
+}
+
+#[test]
+fn replicas_that_all_lost_records_stay_in_the_isr() {
+    let reign = Reign::with_topic(2, &[&[1, 2]]);
+    returns_from_stop(&reign.memory, 1);
+    returns_from_stop(&reign.memory, 2);
+    let second = Reign::begin(&reign.memory, 2);
+    assert_eq!(second.state("t", 0), "leader 1, leader epoch 0, isr 1 2, controller 1; version 0");
+}
+
+#[test]
+fn a_broker_that_is_not_back_yet_is_waited_for() {
+    let reign = Reign::with_topic(2, &[&[1, 2]]);
+    returns_from_stop(&reign.memory, 1);
+    reign.memory.unregister(1);
+    let mut second = Reign::begin(&reign.memory, 2);
+    assert_eq!(second.state("t", 0), "leader 2, leader epoch 2, isr 2, controller 2; version 2");
+    assert!(reign.memory.data("/ottla/unclean_stops/1.b").is_some());
+    assert!(second.registers(1).ends_with("delete /ottla/unclean_stops/1.b\n"));
+}
+
+#[test]
+fn a_broker_that_registers_anew_is_treated_as_dead_and_new_before_its_word_is_taken_away() {
+    let mut reign = Reign::with_topic(2, &[&[1, 2]]);
+    returns_from_stop(&reign.memory, 1);
+    let transcript = reign.on(Event::BrokersChanged);
+    assert!(
+        transcript.starts_with("set t/partitions/0/state: leader 2, leader epoch 1, isr 2"),
+        "{transcript}"
+    );
+    assert!(transcript.ends_with("delete /ottla/unclean_stops/1.b\n"), "{transcript}");
+}
+
+#[test]
+fn a_state_that_somebody_else_wrote_meanwhile_is_decided_anew() {
+    let reign = Reign::with_topic(3, &[&[1, 2, 3]]);
+    returns_from_stop(&reign.memory, 1);
+    let by = Box::new(|_: &[u8]| {
+        br#"{"controller_epoch":1,"leader":1,"version":1,"leader_epoch":0,"isr":[1,3]}"#.to_vec()
+    });
+    let path = "/brokers/topics/t/partitions/0/state";
+    assert_eq!(partition::state_path("t", 0), path);
+    reign.memory.mishap(Mishap::Overtaken { path, by });
+    let second = Reign::begin(&reign.memory, 2);
+    assert_eq!(second.state("t", 0), "leader 3, leader epoch 2, isr 3, controller 2; version 3");
+}
