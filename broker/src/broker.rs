@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use client::ids::BrokerId;
 use client::zk::{Session, ZkConfig, ZkError};
+use client::znode::config::Overrides;
 use client::znode::directories;
 use controller::{Controller, ControllerConfig, ControllerHandle, ControllerParts, vital};
 use futures::future::BoxFuture;
@@ -304,6 +305,7 @@ fn controller_config(config: &Config, id: BrokerId) -> ControllerConfig {
         leader_imbalance_check_interval: config.controller.imbalance_check_interval,
         leader_imbalance_per_broker_percentage: config.controller.imbalance_percent_max,
         unclean_leader_election_enable: config.controller.unclean_election_enabled,
+        min_insync_replicas: parts::min_insync(config, &Overrides::new()),
         delete_topic_enable: config.topics.deletion_enabled,
         death_detection_enable: config.controller.death_detection_enabled,
     }

@@ -58,15 +58,15 @@ impl Znodes {
         &self,
         writes: Vec<Write>,
     ) -> Result<Vec<Result<ZkVersion, Rejection>>, Trouble> {
-        let ops: Vec<Op> = writes.into_iter().map(as_op).collect();
-        let mut progress = self.send_in_multis(&ops).await?;
+        let mut writes: Vec<Vec<Op>> = writes.into_iter().map(as_ops).collect();
+        let mut progress = self.send_in_multis(&writes).await?;
         loop {
             let open: Vec<usize> = numbered(&progress, |step| !matches!(step, Progress::Done(_)));
             if open.is_empty() {
                 break;
             }
-            self.settle(&ops, &mut progress).await?;
-            self.send_singly(&ops, &mut progress).await?;
+            self.settle(&writes, &mut progress).await?;
+            self.send_singly(&mut writes, &mut progress).await?;
         }
         let done = |step| match step {
             Progress::Done(result) => Some(result),
@@ -75,15 +75,22 @@ impl Znodes {
         Ok(progress.into_iter().filter_map(done).collect())
     }
 
-    async fn send_in_multis(&self, ops: &[Op]) -> Result<Vec<Progress>, Trouble> {
-        let batches = zk::batches(ops.to_vec(), WRITES_IN_MULTI);
-        let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
-        let mut progress = Vec::with_capacity(ops.len());
-        let results = self.session.fenced_batches(batches, self.epoch_version).await;
-        for (size, result) in sizes.into_iter().zip(results) {
+    async fn send_in_multis(&self, writes: &[Vec<Op>]) -> Result<Vec<Progress>, Trouble> {
+        let batches = zk::batches(writes.to_vec(), WRITES_IN_MULTI);
+        let sizes: Vec<Vec<usize>> =
+            batches.iter().map(|batch| batch.iter().map(Vec::len).collect()).collect();
+        let multis = batches.into_iter().map(|batch| batch.concat()).collect();
+        let mut progress = Vec::with_capacity(writes.len());
+        let results = self.session.fenced_batches(multis, self.epoch_version).await;
+        for (sizes, result) in sizes.into_iter().zip(results) {
             match result {
                 Ok(results) => {
-                    progress.extend(results.iter().map(|result| Progress::Done(Ok(version(result)))))
+                    let mut results = results.iter();
+                    for size in sizes {
+                        let first = results.next().map_or(ZkVersion(0), version);
+                        results.by_ref().take(size.saturating_sub(1)).for_each(drop);
+                        progress.push(Progress::Done(Ok(first)));
+                    }
                 }
                 Err(failed) => {
                     let step = match failed.error {
@@ -92,23 +99,32 @@ impl Znodes {
                         error if error.is_session_over() => return Err(Trouble::SessionOver),
                         _ => || Progress::ToSend,
                     };
-                    progress.extend((0..size).map(|_| step()));
+                    progress.extend(sizes.iter().map(|_| step()));
                 }
             }
         }
         Ok(progress)
     }
 
-    async fn send_singly(&self, ops: &[Op], progress: &mut [Progress]) -> Result<(), Trouble> {
+    async fn send_singly(&self, writes: &mut [Vec<Op>], progress: &mut [Progress]) -> Result<(), Trouble> {
         let open = numbered(progress, |step| matches!(step, Progress::ToSend));
-        let sent: Vec<Op> = open.iter().filter_map(|&index| ops.get(index).cloned()).collect();
-        let results = self.session.fenced_many(sent, self.epoch_version).await;
+        let sent: Vec<Vec<Op>> = open.iter().filter_map(|&index| writes.get(index).cloned()).collect();
+        let results = self.session.fenced_batches(sent, self.epoch_version).await;
         let mut unavailable = None;
         for (index, result) in open.into_iter().zip(results) {
-            let Some(step) = progress.get_mut(index) else { continue };
-            *step = match result {
-                Ok(result) => Progress::Done(Ok(version(&result))),
+            let (Some(step), Some(write)) = (progress.get_mut(index), writes.get_mut(index)) else {
+                continue;
+            };
+            let companion =
+                result.as_ref().err().and_then(|failed| failed.index).is_some_and(|index| index > 0);
+            *step = match result.map_err(|failed| failed.error) {
+                Ok(results) => Progress::Done(Ok(results.first().map_or(ZkVersion(0), version))),
                 Err(ZkError::Ambiguous { .. }) => Progress::Unknown,
+                Err(error @ (ZkError::NoNode { .. } | ZkError::NodeExists { .. })) if companion => {
+                    tracing::warn!(%error, "what goes with a write cannot be written; the write goes alone");
+                    write.truncate(1);
+                    Progress::ToSend
+                }
                 Err(ZkError::Fenced { .. }) => return Err(Trouble::Fenced),
                 Err(error) if error.is_session_over() => return Err(Trouble::SessionOver),
                 Err(error @ ZkError::Unavailable { .. }) => {
@@ -125,13 +141,15 @@ impl Znodes {
     }
 
     /// Looks up what became of writes whose answers were lost.
-    async fn settle(&self, ops: &[Op], progress: &mut [Progress]) -> Result<(), Trouble> {
+    async fn settle(&self, writes: &[Vec<Op>], progress: &mut [Progress]) -> Result<(), Trouble> {
         let unknown = numbered(progress, |step| matches!(step, Progress::Unknown));
         if unknown.is_empty() {
             return Ok(());
         }
+        // The first of those that happen together tells of all.
+        let first = |index: usize| writes.get(index).and_then(|write| write.first());
         let paths: Vec<String> =
-            unknown.iter().filter_map(|&index| Some(ops.get(index)?.path().to_owned())).collect();
+            unknown.iter().filter_map(|&index| Some(first(index)?.path().to_owned())).collect();
         let nodes = loop {
             match self.session.get_many(&paths).await {
                 Ok(nodes) => break nodes,
@@ -139,7 +157,7 @@ impl Znodes {
             }
         };
         for (index, node) in unknown.into_iter().zip(nodes) {
-            let (Some(op), Some(step)) = (ops.get(index), progress.get_mut(index)) else { continue };
+            let (Some(op), Some(step)) = (first(index), progress.get_mut(index)) else { continue };
             let settled = op.settled_by(node.as_ref(), self.session.id());
             tracing::info!(
                 path = op.path(),
@@ -189,11 +207,12 @@ fn as_node(node: zk::Node) -> Node {
     Node { version: node.stat.version, czxid: node.stat.czxid, data: node.data }
 }
 
-fn as_op(write: Write) -> Op {
+fn as_ops(write: Write) -> Vec<Op> {
     match write {
-        Write::Create { path, data } => Op::create(path, data),
-        Write::Set { path, data, version } => Op::set(path, data, version),
-        Write::Delete { path } => Op::delete(path, None),
+        Write::Create { path, data } => vec![Op::create(path, data)],
+        Write::Set { path, data, version } => vec![Op::set(path, data, version)],
+        Write::Delete { path } => vec![Op::delete(path, None)],
+        Write::Together(writes) => writes.into_iter().flat_map(as_ops).collect(),
     }
 }
 

@@ -56,6 +56,8 @@ pub struct ControllerConfig {
     /// `broker.death.detection.enable`, of Ottla's own: whether the registration of a dead process is
     /// removed before its session ends.
     pub death_detection_enable: bool,
+    /// `min.insync.replicas`, as the default of topics.
+    pub min_insync_replicas: usize,
 }
 
 impl ControllerConfig {
@@ -71,6 +73,7 @@ impl ControllerConfig {
             unclean_leader_election_enable: false,
             delete_topic_enable: true,
             death_detection_enable: true,
+            min_insync_replicas: 1,
         }
     }
 }
@@ -312,6 +315,7 @@ impl Controller {
             unclean_leader_election: config.unclean_leader_election_enable,
             delete_topic: config.delete_topic_enable,
             leader_imbalance_per_broker_percentage: config.leader_imbalance_per_broker_percentage,
+            min_insync_replicas: config.min_insync_replicas,
         };
         Ok((Term::take_over(outside, epoch, settings).await?, events))
     }

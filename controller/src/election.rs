@@ -46,7 +46,7 @@ pub fn offline(
         Unclean::Forbidden => None,
         Unclean::Allowed => {
             let &leader = assigned.iter().find(|id| online.contains(id))?;
-            Some(Leadership { recovery: Recovery::Recovering, ..led_by(current, leader, vec![leader]) })
+            Some(alone(current, leader, Recovery::Recovering))
         }
     }
 }
@@ -109,6 +109,17 @@ pub fn without_tail_losers(current: &Leadership, losers: &BTreeSet<BrokerId>) ->
     }
     let leader = if losers.contains(&current.leader) { BrokerId::NONE } else { current.leader };
     Some(led_by(current, leader, isr))
+}
+
+/// Nobody leads, and the ISR stays as it is. `None`: it is so already.
+pub fn without_leader(current: &Leadership) -> Option<Leadership> {
+    let is_led = current.leader != BrokerId::NONE;
+    is_led.then(|| led_by(current, BrokerId::NONE, current.isr.clone()))
+}
+
+/// This replica leads, alone in the ISR.
+pub fn alone(current: &Leadership, leader: BrokerId, recovery: Recovery) -> Leadership {
+    Leadership { recovery, ..led_by(current, leader, vec![leader]) }
 }
 
 fn led_by(current: &Leadership, leader: BrokerId, isr: Vec<BrokerId>) -> Leadership {

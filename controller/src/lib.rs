@@ -12,6 +12,7 @@ mod lookout;
 pub mod placement;
 pub mod plan;
 pub mod requests;
+pub mod standing;
 pub mod states;
 mod store;
 pub mod suspicion;

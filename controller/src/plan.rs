@@ -22,6 +22,8 @@ pub enum ControlRequest {
     LeaderAndIsr(LeaderAndIsr),
     UpdateMetadata(UpdateMetadata),
     StopReplica(StopReplica),
+    /// How far do your logs of these reach?
+    LogEnds(BTreeSet<TopicPartition>),
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -242,6 +244,12 @@ impl fmt::Display for ControlRequest {
                 for (partition, stopped) in &request.partitions {
                     let delete = if stopped.delete { ", delete" } else { "" };
                     write!(f, " {partition} (leader epoch {}{delete})", stopped.leader_epoch)?;
+                }
+            }
+            ControlRequest::LogEnds(partitions) => {
+                f.write_str("LogEnds")?;
+                for partition in partitions {
+                    write!(f, " {partition}")?;
                 }
             }
         }

@@ -1,18 +1,22 @@
 //! Control requests in their wire form, at the versions of inter-broker protocol 3.4 and later:
 //! LeaderAndIsr 7, UpdateMetadata 8, StopReplica 4. A controller negotiates none of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition, Uuid};
+use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicPartition, Uuid};
 use client::wire::Str;
 use client::wire::messages::leader_and_isr_request::{
     LeaderAndIsrLiveLeader, LeaderAndIsrPartitionState, LeaderAndIsrTopicState,
 };
+use client::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use client::wire::messages::stop_replica_request::{StopReplicaPartitionState, StopReplicaTopicState};
 use client::wire::messages::update_metadata_request::{
     UpdateMetadataBroker, UpdateMetadataEndpoint, UpdateMetadataPartitionState, UpdateMetadataTopicState,
 };
-use client::wire::messages::{LeaderAndIsrRequest, StopReplicaRequest, UpdateMetadataRequest};
+use client::wire::messages::{
+    LeaderAndIsrRequest, ListOffsetsRequest, StopReplicaRequest, UpdateMetadataRequest,
+};
 
 use crate::cluster::Broker;
 use crate::plan::{
@@ -22,6 +26,15 @@ use crate::plan::{
 pub const LEADER_AND_ISR_VERSION: i16 = 7;
 pub const UPDATE_METADATA_VERSION: i16 = 8;
 pub const STOP_REPLICA_VERSION: i16 = 4;
+/// Of ListOffsets, by which [`log_ends`] asks.
+pub const LOG_ENDS_VERSION: i16 = 9;
+
+/// The replica id in ListOffsets of a controller that compares logs. A broker of ours answers it by its log,
+/// whoever leads, and with the epoch of the last record; Kafka's refuses unless it leads. (It answers −2
+/// alike, but with the epoch it was last told of, which may be later than all it holds.)
+pub const COMPARES_LOGS: i32 = -966;
+/// The timestamp that stands for the end.
+const LATEST: i64 = -1;
 
 /// Who sends, and to which registration of the receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +88,22 @@ fn role<'a>(
         ..LeaderAndIsrPartitionState::default()
     };
     (&partition.topic, state)
+}
+
+/// How far does the log reach? Asked by [`COMPARES_LOGS`].
+pub fn log_ends(partitions: &BTreeSet<TopicPartition>) -> ListOffsetsRequest {
+    let topic = |topic: &Arc<str>, partitions| ListOffsetsTopic { name: Str::from(&**topic), partitions };
+    let asked = |partition: &'_ TopicPartition| ListOffsetsPartition {
+        partition_index: partition.partition,
+        current_leader_epoch: LeaderEpoch::NONE.0,
+        timestamp: LATEST,
+        ..ListOffsetsPartition::default()
+    };
+    ListOffsetsRequest {
+        replica_id: COMPARES_LOGS,
+        topics: by_topic(partitions.iter().map(|partition| (&partition.topic, asked(partition))), topic),
+        ..ListOffsetsRequest::default()
+    }
 }
 
 pub fn update_metadata(sender: Sender, request: &UpdateMetadata) -> UpdateMetadataRequest {

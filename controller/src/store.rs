@@ -9,7 +9,7 @@ use client::znode::unclean_stop::{UNCLEAN_STOPS, UncleanStop};
 use client::znode::{self, broker, partition, topic};
 
 use crate::cluster::{Broker, Leadership};
-use crate::world::{Trouble, World, Write};
+use crate::world::{Node, Trouble, World, Write};
 
 /// The registered brokers. One that vanishes between listing and reading is not there.
 pub(crate) async fn brokers<W: World>(world: &W) -> Result<BTreeMap<BrokerId, Broker>, Trouble> {
@@ -81,16 +81,36 @@ pub(crate) async fn unclean_election<W: World>(
     names: Vec<Arc<str>>,
     default: bool,
 ) -> Result<BTreeMap<Arc<str>, bool>, Trouble> {
+    let parse = |text: &str| text.to_ascii_lowercase().parse().ok();
+    overrides(world, names, "unclean.leader.election.enable", parse, default).await
+}
+
+/// What `min.insync.replicas` says for these topics; the default where it says nothing.
+pub(crate) async fn min_insync<W: World>(
+    world: &W,
+    names: Vec<Arc<str>>,
+    default: usize,
+) -> Result<BTreeMap<Arc<str>, usize>, Trouble> {
+    overrides(world, names, "min.insync.replicas", |text| text.parse().ok(), default).await
+}
+
+async fn overrides<W: World, T: Clone>(
+    world: &W,
+    names: Vec<Arc<str>>,
+    key: &str,
+    parse: impl Fn(&str) -> Option<T>,
+    default: T,
+) -> Result<BTreeMap<Arc<str>, T>, Trouble> {
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let path = |name: &Arc<str>| znode::config::ConfigEntity::Topic(name.to_string()).path();
     let nodes = world.read(names.iter().map(path).collect()).await?;
-    let allowed = |data: &[u8]| -> Option<bool> {
-        let overrides = znode::config::decode(data).ok()?;
-        overrides.get("unclean.leader.election.enable")?.trim().to_ascii_lowercase().parse().ok()
-    };
+    let said = |data: &[u8]| parse(znode::config::decode(data).ok()?.get(key)?.trim());
     let read = names.into_iter().zip(nodes);
-    Ok(read
-        .map(|(name, node)| (name, node.and_then(|node| allowed(&node.data)).unwrap_or(default)))
-        .collect())
+    let value =
+        |node: Option<Node>| node.and_then(|node| said(&node.data)).unwrap_or_else(|| default.clone());
+    Ok(read.map(|(name, node)| (name, value(node))).collect())
 }
 
 /// Sets a state at the version the decision was based on.

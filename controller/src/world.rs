@@ -4,8 +4,9 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use client::ids::{BrokerId, TopicPartition, Uuid, ZkVersion};
+use client::ids::{BrokerEpoch, BrokerId, TopicPartition, Uuid, ZkVersion};
 use client::wire::ErrorCode;
+use client::znode::commit::LogEnd;
 
 use crate::cluster::Broker;
 use crate::plan::ControlRequest;
@@ -36,12 +37,16 @@ pub enum Write {
     Delete {
         path: String,
     },
+    /// The first, and the others with it: all of them happen or none. If only another than the first is
+    /// impossible, the first happens alone.
+    Together(Vec<Write>),
 }
 
 impl Write {
     pub fn path(&self) -> &str {
         match self {
             Write::Create { path, .. } | Write::Set { path, .. } | Write::Delete { path } => path,
+            Write::Together(writes) => writes.first().map_or("", Write::path),
         }
     }
 }
@@ -150,6 +155,8 @@ pub enum Event {
     LeadersDueForRebalance,
     /// A broker's answer to a LeaderAndIsr request.
     LeaderAndIsrAnswered { broker: BrokerId, partitions: Vec<(TopicPartition, ErrorCode)> },
+    /// How far the logs of a broker's registration reach; `None` where it has no log that it can read.
+    LogEndsAnswered { broker: BrokerId, epoch: BrokerEpoch, ends: Vec<(TopicPartition, Option<LogEnd>)> },
     /// A broker's answer to a StopReplica request, as far as it was to delete.
     ReplicasDeleted { broker: BrokerId, partitions: Vec<(TopicPartition, ErrorCode)> },
 }

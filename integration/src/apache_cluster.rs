@@ -129,6 +129,12 @@ impl ApacheCluster {
         self.folder.path().join(format!("data-{id}"))
     }
 
+    /// SIGKILL: no goodbye to anyone.
+    pub fn kill(&mut self, id: i32) {
+        let at = self.brokers.iter().position(|b| b.id == id).expect("the broker runs");
+        self.brokers.remove(at).kill();
+    }
+
     /// Ends a broker with SIGTERM.
     pub fn terminate(&mut self, id: i32) {
         let at = self.brokers.iter().position(|b| b.id == id).expect("the broker runs");

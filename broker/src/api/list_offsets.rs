@@ -7,6 +7,7 @@ use client::wire::messages::list_offsets_request::ListOffsetsPartition;
 use client::wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use client::wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use client::wire::{ErrorCode, Str};
+use controller::requests::COMPARES_LOGS;
 
 use super::{Context, lookup};
 use crate::clock::Now;
@@ -68,6 +69,7 @@ fn asker(body: &ListOffsetsRequest) -> Result<Asker, ErrorCode> {
     Ok(match body.replica_id {
         CONSUMER => Asker::Consumer { read_committed },
         DEBUGGER => Asker::Debugger,
+        COMPARES_LOGS => Asker::Comparer,
         _ => Asker::Replica,
     })
 }
@@ -277,6 +279,9 @@ mod tests {
         let mut debugger = request_of(&[(1, LATEST)]);
         debugger.replica_id = DEBUGGER;
         assert_eq!(shown(&broker, 9, &debugger).await, ["-1@0/5"]);
+        let mut comparing = request_of(&[(1, LATEST)]);
+        comparing.replica_id = COMPARES_LOGS;
+        assert_eq!(shown(&broker, 9, &comparing).await, ["-1@0/-1"], "the log is empty");
         let mut isolation = request_of(&[(0, EARLIEST)]);
         isolation.isolation_level = 7;
         assert_eq!(shown(&broker, 9, &isolation).await, ["UNKNOWN_SERVER_ERROR"]);

@@ -81,19 +81,24 @@ pub(super) fn topic_configs(dynamic: &Arc<DynamicConfig>) -> TopicConfigs {
         let overrides = dynamic.topic_overrides(name);
         let value = |key: &str| topic::find(key).map(|key| topic::effective(key, &broker.layers, &overrides));
         let bound_ms = |key: &str| topic::timestamp_bound_ms(key, &broker.layers, &overrides);
-        let min_insync = match value("min.insync.replicas") {
-            Some(Value::Int(replicas)) => usize::try_from(replicas).unwrap_or(1),
-            _ => 1,
-        };
         Arc::new(TopicConfig {
             log: log_config(&broker.layers, &overrides, &broker),
-            min_insync_replicas: min_insync,
+            min_insync_replicas: min_insync(&broker, &overrides),
             message_timestamp_before_max_ms: bound_ms("message.timestamp.before.max.ms"),
             message_timestamp_after_max_ms: bound_ms("message.timestamp.after.max.ms"),
             compression: compression(&value),
             downconversion_enabled: value("message.downconversion.enable") != Some(Value::Boolean(false)),
         })
     })
+}
+
+/// `min.insync.replicas` of a topic with these overrides.
+pub(super) fn min_insync(broker: &Config, overrides: &Overrides) -> usize {
+    let key = topic::find("min.insync.replicas");
+    match key.map(|key| topic::effective(key, &broker.layers, overrides)) {
+        Some(Value::Int(replicas)) => usize::try_from(replicas).unwrap_or(1),
+        _ => 1,
+    }
 }
 
 /// `compression.type` with the level of its codec; `None`: as the producer sent it.

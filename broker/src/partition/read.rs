@@ -86,6 +86,17 @@ pub enum Asker {
     Replica,
     /// Replica id −2: any replica answers, up to its log's end.
     Debugger,
+    /// A controller that compares logs: alike, but with the epoch of the log's last record.
+    Comparer,
+}
+
+impl Asker {
+    fn needs_leader(self) -> bool {
+        match self {
+            Asker::Consumer { .. } | Asker::Replica => true,
+            Asker::Debugger | Asker::Comparer => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,11 +184,11 @@ impl Partition {
         now: Now,
     ) -> Result<Vec<Offset>, PartitionError> {
         self.observe(now, |inner| {
-            inner.check_leads(asker != Asker::Debugger)?;
+            inner.check_leads(asker.needs_leader())?;
             let log = inner.log()?;
             let bound = match asker {
                 Asker::Consumer { .. } => log.high_watermark(),
-                Asker::Replica | Asker::Debugger => log.end_offset(),
+                Asker::Replica | Asker::Debugger | Asker::Comparer => log.end_offset(),
             };
             Ok(log.legacy_offsets_before(timestamp, max, bound, now.unix_ms)?)
         })
@@ -307,12 +318,12 @@ impl Inner {
 
     fn list_offset(&self, ask: &ListOffset) -> Result<Option<FoundOffset>, PartitionError> {
         self.check_epoch(ask.current_leader_epoch)?;
-        self.check_leads(ask.asker != Asker::Debugger)?;
+        self.check_leads(ask.asker.needs_leader())?;
         let log = self.log()?;
         let bound = match ask.asker {
             Asker::Consumer { read_committed: false } => log.high_watermark(),
             Asker::Consumer { read_committed: true } => log.last_stable_offset(),
-            Asker::Replica | Asker::Debugger => log.end_offset(),
+            Asker::Replica | Asker::Debugger | Asker::Comparer => log.end_offset(),
         };
         match ask.query {
             OffsetQuery::Earliest => {
@@ -321,7 +332,11 @@ impl Inner {
             }
             OffsetQuery::Latest => {
                 self.check_committed_known(ask.asker)?;
-                Ok(Some(FoundOffset { timestamp: -1, offset: bound, leader_epoch: Some(self.leader_epoch) }))
+                let leader_epoch = match ask.asker {
+                    Asker::Comparer => log.latest_epoch(),
+                    _ => Some(self.leader_epoch),
+                };
+                Ok(Some(FoundOffset { timestamp: -1, offset: bound, leader_epoch }))
             }
             OffsetQuery::MaxTimestamp | OffsetQuery::At(_) => {
                 let found = match ask.query {

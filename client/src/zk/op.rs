@@ -170,21 +170,23 @@ pub(super) fn guard_size(ops: &[Op], chroot: usize, what: &'static str) -> Resul
     Err(ZkError::TooLarge { operation: what, path, bytes, limit: LARGEST_REQUEST })
 }
 
-/// Cuts a list of writes into multis of at most `most` operations that the server takes.
-pub fn batches(ops: Vec<Op>, most: usize) -> Vec<Vec<Op>> {
-    let mut batches: Vec<Vec<Op>> = Vec::new();
+/// Cuts a list of writes, each of one or more operations that belong together, into multis of at most
+/// `most` writes that the server takes.
+pub fn batches(writes: Vec<Vec<Op>>, most: usize) -> Vec<Vec<Vec<Op>>> {
+    let mut batches: Vec<Vec<Vec<Op>>> = Vec::new();
     let mut bytes = 0;
-    for op in ops {
+    for write in writes {
+        let size: usize = write.iter().map(Op::size).sum();
         // Half of what is allowed: room for a chroot and a check.
-        let full = bytes + op.size() > LARGEST_REQUEST / 2;
+        let full = bytes + size > LARGEST_REQUEST / 2;
         match batches.last_mut() {
             Some(batch) if !full && batch.len() < most => {
-                bytes += op.size();
-                batch.push(op);
+                bytes += size;
+                batch.push(write);
             }
             _ => {
-                bytes = op.size();
-                batches.push(vec![op]);
+                bytes = size;
+                batches.push(vec![write]);
             }
         }
     }
@@ -241,13 +243,17 @@ mod tests {
 
     #[test]
     fn batches_keep_order_and_stay_below_what_the_server_takes() {
-        let ops: Vec<Op> = (0..10).map(|n| Op::create(format!("/{n}"), vec![0; 100 * 1024])).collect();
-        let batches = batches(ops.clone(), 3);
+        let writes: Vec<Vec<Op>> =
+            (0..10).map(|n| vec![Op::create(format!("/{n}"), vec![0; 100 * 1024])]).collect();
+        let batches = batches(writes.clone(), 3);
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 3, 1]);
-        assert_eq!(batches.concat(), ops);
-        for batch in super::batches(ops, 100) {
-            assert_eq!(guard_size(&batch, 10, "multi"), Ok(()));
+        assert_eq!(batches.concat(), writes);
+        for batch in super::batches(writes, 100) {
+            assert_eq!(guard_size(&batch.concat(), 10, "multi"), Ok(()));
         }
+        let two: Vec<Op> = (0..2).map(|n| Op::create(format!("/{n}"), vec![0; 200 * 1024])).collect();
+        let together = super::batches(vec![two.clone(), two], 100);
+        assert_eq!(together.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1], "never cut in two");
         let huge = [Op::create("/huge", vec![0; LARGEST_REQUEST])];
         assert!(matches!(guard_size(&huge, 0, "creation"), Err(ZkError::TooLarge { .. })));
     }

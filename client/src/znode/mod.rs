@@ -14,6 +14,7 @@ pub mod config;
 pub mod consumer;
 pub mod controller;
 pub mod directories;
+pub mod eligible_replicas;
 pub mod feature;
 mod json;
 pub mod notification;

@@ -1,6 +1,6 @@
 //! Brokers join, leave, come back and move (`KafkaController.processBrokerChange`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use client::ids::{BrokerId, TopicPartition};
 
@@ -18,19 +18,24 @@ impl<W: World> Term<W> {
             return Ok(());
         }
         let (new, bounced, dead) = (&changes.new, &changes.bounced, &changes.dead);
-        let mut stops = store::unclean_stops(&self.world).await?;
-        stops.retain(|stop| new.contains(&stop.broker) || bounced.contains(&stop.broker));
+        let stops = store::unclean_stops(&self.world).await?;
+        let lost = |ids: &[BrokerId]| -> BTreeSet<BrokerId> {
+            stops.iter().map(|stop| stop.broker).filter(|id| ids.contains(id)).collect()
+        };
+        let (new_losers, bounced_losers) = (lost(new), lost(bounced));
         let now: Vec<BrokerId> = registered.keys().copied().collect();
         tracing::info!(?new, ?bounced, ?dead, modified = ?changes.modified, ?now, "brokers changed");
         self.reconnect(&registered, &changes.new, &changes.bounced, &changes.dead);
         if !changes.new.is_empty() {
             self.put_brokers(&registered, &changes.new);
+            self.remember_losers(&stops, &new_losers).await?;
             self.brokers_started(&changes.new).await?;
         }
         if !changes.bounced.is_empty() {
             // What the broker had before it restarted is gone like that of a dead one.
             self.brokers_failed(&changes.bounced).await?;
             self.put_brokers(&registered, &changes.bounced);
+            self.remember_losers(&stops, &bounced_losers).await?;
             self.brokers_started(&changes.bounced).await?;
         }
         if !changes.dead.is_empty() {
@@ -46,7 +51,7 @@ impl<W: World> Term<W> {
             }
             self.send_metadata([]);
         }
-        self.forget_stops(stops).await
+        self.forget_settled_stops().await
     }
 
     fn reconnect(
@@ -100,6 +105,7 @@ impl<W: World> Term<W> {
     async fn brokers_failed(&mut self, failed: &[BrokerId]) -> Result<(), Trouble> {
         for &id in failed {
             self.cluster.remove_broker(id);
+            self.standing.forget_reaches(id);
         }
         let replicas = self.hosted_by(failed);
         self.became_offline(replicas).await

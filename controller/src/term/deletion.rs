@@ -16,6 +16,10 @@ impl<W: World> Term<W> {
     pub(super) async fn deletions_requested(&mut self) -> Result<(), Trouble> {
         let requested: Vec<Arc<str>> =
             self.world.list(admin::DELETE_TOPICS).await?.into_iter().map(Arc::from).collect();
+        if requested.iter().any(|topic| !self.cluster.has_topic(topic)) {
+            // It may have been made a moment ago, and not be known yet.
+            self.topics_changed().await?;
+        }
         let deletable = |t: &Arc<str>| self.settings.delete_topic && self.cluster.has_topic(t);
         let (topics, refused): (Vec<Arc<str>>, Vec<Arc<str>>) = requested.into_iter().partition(deletable);
         for topic in &refused {
@@ -171,7 +175,9 @@ impl<W: World> Term<W> {
         let topic_nodes = [partition::partitions_path(topic), topic::path(topic)];
         let config = config::ConfigEntity::Topic(topic.to_string()).path();
         let last = [config, admin::delete_topic_path(topic)];
-        let paths: Vec<String> = states.chain(partitions).chain(topic_nodes).chain(last).collect();
+        let lists = self.forget_standing(topic);
+        let paths: Vec<String> =
+            states.chain(partitions).chain(topic_nodes).chain(lists).chain(last).collect();
         let results =
             self.world.commit(paths.iter().cloned().map(|path| Write::Delete { path }).collect()).await?;
         for (path, result) in paths.into_iter().zip(results) {

@@ -96,7 +96,7 @@ impl<W: World> Term<W> {
     }
 
     fn can_lead_again(&self, partition: &TopicPartition) -> bool {
-        let online: BTreeSet<BrokerId> = self.cluster.online_replicas(partition).into_iter().collect();
+        let online = self.whole_replicas(partition);
         let assigned = self.cluster.replicas(partition);
         self.cluster
             .leadership(partition)

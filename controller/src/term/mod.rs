@@ -8,6 +8,7 @@ mod alter_partition;
 mod brokers;
 mod deletion;
 mod elections;
+mod eligibility;
 mod notifications;
 mod partitions;
 mod producer_ids;
@@ -17,10 +18,14 @@ mod stops;
 mod takeover;
 mod topics;
 
+use std::collections::BTreeSet;
+
 use client::ids::{BrokerId, ControllerEpoch, TopicPartition};
+use client::znode::unclean_stop::UncleanStop;
 
 use crate::cluster::ClusterState;
 use crate::plan::Batch;
+use crate::standing::Standing;
 use crate::world::{Event, Trouble, World};
 
 /// What a controller is told by its configuration.
@@ -32,6 +37,8 @@ pub struct Settings {
     pub delete_topic: bool,
     /// `leader.imbalance.per.broker.percentage`
     pub leader_imbalance_per_broker_percentage: i32,
+    /// `min.insync.replicas`, for topics that do not say.
+    pub min_insync_replicas: usize,
 }
 
 impl Default for Settings {
@@ -41,6 +48,7 @@ impl Default for Settings {
             unclean_leader_election: false,
             delete_topic: true,
             leader_imbalance_per_broker_percentage: 10,
+            min_insync_replicas: 1,
         }
     }
 }
@@ -55,6 +63,11 @@ pub struct Term<W> {
     epoch: ControllerEpoch,
     settings: Settings,
     cluster: ClusterState,
+    standing: Standing,
+    /// Stops on which some partition still depends.
+    stops: BTreeSet<UncleanStop>,
+    /// Whether the parent of the lists of eligible replicas is there.
+    lists_eligible: bool,
 }
 
 impl<W: World> Term<W> {
@@ -85,6 +98,9 @@ impl<W: World> Term<W> {
             Event::LeadersDueForRebalance => self.rebalance_leaders().await,
             Event::LeaderAndIsrAnswered { broker, partitions } => {
                 self.leader_and_isr_answered(broker, &partitions).await
+            }
+            Event::LogEndsAnswered { broker, epoch, ends } => {
+                self.log_ends_answered(broker, epoch, ends).await
             }
             Event::ReplicasDeleted { broker, partitions } => self.replicas_deleted(broker, &partitions).await,
         }

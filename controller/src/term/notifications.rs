@@ -23,7 +23,7 @@ impl<W: World> Term<W> {
         let partitions: BTreeSet<TopicPartition> = named.filter(|p| self.cluster.has_partition(p)).collect();
         let read = store::states(&self.world, partitions.iter().cloned().collect()).await?;
         for (partition, state) in read {
-            self.cluster.put_leadership(&partition, state);
+            self.take_in_read(&partition, state);
         }
         self.send_metadata(&partitions);
         self.delete(paths).await

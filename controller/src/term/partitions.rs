@@ -9,6 +9,7 @@ use super::Term;
 use crate::cluster::{Leadership, PartitionState};
 use crate::election::{self, Unclean};
 use crate::plan::Batch;
+use crate::standing::{Choice, Haste};
 use crate::states::partition_may;
 use crate::store;
 use crate::world::{Rejection, Trouble, World};
@@ -32,6 +33,20 @@ pub(super) enum ElectionFailure {
     NoneOnline(Vec<BrokerId>),
     #[error("no replica may lead: assigned {}, in sync {}, online {}", list(.assigned), list(.isr), list(.online))]
     NoCandidate { assigned: Vec<BrokerId>, isr: Vec<BrokerId>, online: Vec<BrokerId> },
+    #[error("every replica in sync lost the end of its log with its machine; {} are asked how far theirs reach", list(.0))]
+    Asking(Vec<BrokerId>),
+    #[error(
+        "every replica in sync lost the end of its log with its machine; {} have not said yet how far theirs reach",
+        list(.0)
+    )]
+    Listening(Vec<BrokerId>),
+    #[error(
+        "every replica in sync ({}) lost the end of its log with its machine, and {} of {} may hold more: start that \
+         broker. To do without what only it holds, let an unclean election choose from those that are there \
+         (kafka-leader-election --election-type unclean, or unclean.leader.election.enable=true on the topic)",
+        list(.isr), if *.any { "one" } else { "each" }, list(.waits_for)
+    )]
+    MayLackRecords { isr: Vec<BrokerId>, waits_for: Vec<BrokerId>, any: bool },
     #[error("its state was written by a controller of epoch {0}, later than this one")]
     LaterController(ControllerEpoch),
     #[error("it has no state in ZooKeeper")]
@@ -76,11 +91,17 @@ impl<W: World> Term<W> {
         self.initialize(new, &mut batch, &mut outcomes).await?;
         self.elect(known, strategy, &mut batch, &mut outcomes).await?;
         for (partition, outcome) in &outcomes {
-            if let Err(reason) = outcome {
-                tracing::warn!(%partition, ?strategy, %reason, "no leader elected");
+            match outcome {
+                Ok(()) => {}
+                Err(reason @ (ElectionFailure::Asking(_) | ElectionFailure::Listening(_))) => {
+                    tracing::info!(%partition, %reason, "no leader elected yet");
+                }
+                Err(reason) => tracing::warn!(%partition, ?strategy, %reason, "no leader elected"),
             }
         }
         self.send(batch);
+        self.ask_for_log_ends(&outcomes);
+        self.forget_settled_stops().await?;
         Ok(outcomes)
     }
 
@@ -198,15 +219,16 @@ impl<W: World> Term<W> {
         let with_leaving = |id: &&BrokerId| self.cluster.is_online_or_shutting_down(**id, partition);
         let online: BTreeSet<BrokerId> = match strategy {
             Strategy::ControlledShutdown => assigned.iter().filter(with_leaving).copied().collect(),
-            Strategy::Offline(_) | Strategy::Preferred => {
-                self.cluster.online_replicas(partition).into_iter().collect()
-            }
+            Strategy::Offline(_) | Strategy::Preferred => self.whole_replicas(partition),
         };
         let next = match strategy {
-            Strategy::Offline(_) => {
-                let allowed = unclean.contains(&partition.topic);
-                let unclean = if allowed { Unclean::Allowed } else { Unclean::Forbidden };
-                election::offline(assigned, current, &online, unclean)
+            Strategy::Offline(forced) => {
+                let haste = match (forced, unclean.contains(&partition.topic)) {
+                    (Unclean::Allowed, _) => Haste::Forced,
+                    (Unclean::Forbidden, true) => Haste::Unclean,
+                    (Unclean::Forbidden, false) => Haste::None,
+                };
+                self.replace_leader(partition, current, haste)?
             }
             Strategy::Preferred => election::preferred(assigned, current, &online),
             Strategy::ControlledShutdown => {
@@ -221,6 +243,40 @@ impl<W: World> Term<W> {
         Ok(Leadership { controller_epoch: self.epoch, ..next })
     }
 
+    /// A leader in place of one that is gone. `None`: nobody may lead.
+    fn replace_leader(
+        &self,
+        partition: &TopicPartition,
+        current: &Leadership,
+        haste: Haste,
+    ) -> Result<Option<Leadership>, ElectionFailure> {
+        let assigned = self.cluster.replicas(partition);
+        let online: BTreeSet<BrokerId> = self.cluster.online_replicas(partition).into_iter().collect();
+        let choice = self
+            .standing
+            .get(partition)
+            .map_or(Choice::Usual, |record| record.choose(assigned, current, &online, haste));
+        match choice {
+            Choice::Usual => {
+                let whole = self.whole_replicas(partition);
+                let clean = election::offline(assigned, current, &whole, Unclean::Forbidden);
+                Ok(match haste {
+                    Haste::None => clean,
+                    Haste::Unclean | Haste::Forced => {
+                        clean.or_else(|| election::offline(assigned, current, &online, Unclean::Allowed))
+                    }
+                })
+            }
+            Choice::Ask(brokers) => Err(ElectionFailure::Asking(brokers)),
+            Choice::Listen(brokers) => Err(ElectionFailure::Listening(brokers)),
+            Choice::Wait { replicas, any } => {
+                let isr = current.isr.clone();
+                Err(ElectionFailure::MayLackRecords { isr, waits_for: replicas, any })
+            }
+            Choice::Elect(next) => Ok(Some(next)),
+        }
+    }
+
     /// Topics that may elect from outside the ISR. Their configuration is only read for
     /// partitions that have no in-sync replica online.
     async fn unclean_for(
@@ -231,7 +287,7 @@ impl<W: World> Term<W> {
         let Strategy::Offline(forced) = strategy else { return Ok(BTreeSet::new()) };
         let lacks_clean = |p: &&TopicPartition| {
             let isr = self.cluster.leadership(p).map_or(&[][..], |state| &state.isr);
-            !self.cluster.online_replicas(p).iter().any(|id| isr.contains(id))
+            !self.whole_replicas(p).iter().any(|id| isr.contains(id))
         };
         let topics: BTreeSet<Arc<str>> =
             partitions.iter().filter(lacks_clean).map(|p| p.topic.clone()).collect();
@@ -258,13 +314,18 @@ impl<W: World> Term<W> {
         decided: Vec<(TopicPartition, Leadership)>,
         outcomes: &mut Outcomes,
     ) -> Result<(Vec<TopicPartition>, Vec<TopicPartition>), Trouble> {
-        let writes = decided.iter().map(|(partition, state)| store::set_state(partition, state)).collect();
+        let lists = self.eligible_after(&decided).await?;
+        if lists.iter().any(|list| !list.is_empty()) {
+            self.ensure_lists().await?;
+        }
+        let writes = decided.iter().zip(&lists);
+        let writes = writes.map(|((partition, state), list)| self.write_of(partition, state, list)).collect();
         let results = self.world.commit(writes).await?;
         let (mut written, mut overtaken) = (Vec::new(), Vec::new());
-        for ((partition, state), result) in decided.into_iter().zip(results) {
+        for (((partition, state), eligible), result) in decided.into_iter().zip(lists).zip(results) {
             match result {
                 Ok(version) => {
-                    self.take_in(&partition, state, version);
+                    self.take_in(&partition, state, version, eligible);
                     written.push(partition);
                 }
                 Err(Rejection::BadVersion) => overtaken.push(partition),
@@ -276,7 +337,13 @@ impl<W: World> Term<W> {
         Ok((written, overtaken))
     }
 
-    fn take_in(&mut self, partition: &TopicPartition, state: Leadership, version: ZkVersion) {
+    fn take_in(
+        &mut self,
+        partition: &TopicPartition,
+        state: Leadership,
+        version: ZkVersion,
+        eligible: Vec<BrokerId>,
+    ) {
         if let Some(before) = self.cluster.leadership(partition) {
             let leader_epoch = state.leader_epoch;
             let (from, to) = (before.leader, state.leader);
@@ -287,7 +354,15 @@ impl<W: World> Term<W> {
                 tracing::info!(%partition, leader = %to, %leader_epoch, ?isr_before, ?isr, "ISR changed");
             }
         }
-        self.cluster.put_leadership(partition, Leadership { partition_epoch: version, ..state });
+        let state = Leadership { partition_epoch: version, ..state };
+        self.standing.change(partition, |record| record.written(&state, eligible));
+        self.cluster.put_leadership(partition, state);
+    }
+
+    /// Takes in a state that somebody else wrote.
+    pub(super) fn take_in_read(&mut self, partition: &TopicPartition, state: Leadership) {
+        self.standing.change(partition, |record| record.read(&state));
+        self.cluster.put_leadership(partition, state);
     }
 
     /// Reads states that somebody else wrote. Those that are gone or of a later controller fail.
@@ -307,7 +382,7 @@ impl<W: World> Term<W> {
                     ElectionFailure::LaterController(state.controller_epoch)
                 }
                 Some(state) => {
-                    self.cluster.put_leadership(partition, state);
+                    self.take_in_read(partition, state);
                     continue;
                 }
             };

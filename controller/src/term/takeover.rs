@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use client::ids::{ControllerEpoch, TopicPartition};
-use client::znode::unclean_stop::UncleanStop;
 use client::znode::{admin, topic};
 
 use super::{Replica, Settings, Term};
 use crate::cluster::{ClusterState, PartitionState, ReplicaState};
+use crate::standing::Standing;
 use crate::store;
 use crate::world::{Trouble, World};
 
@@ -18,7 +18,15 @@ impl<W: World> Term<W> {
     /// Takes over. Trouble that is not final means that this broker cannot reign; it must give the
     /// election up then.
     pub async fn take_over(world: W, epoch: ControllerEpoch, settings: Settings) -> Result<Term<W>, Trouble> {
-        let mut term = Term { world, epoch, settings, cluster: ClusterState::default() };
+        let mut term = Term {
+            world,
+            epoch,
+            settings,
+            cluster: ClusterState::default(),
+            standing: Standing::default(),
+            stops: BTreeSet::new(),
+            lists_eligible: false,
+        };
         term.drop_notifications().await?;
         term.load().await?;
         term.queue_deletions().await?;
@@ -43,7 +51,9 @@ impl<W: World> Term<W> {
         for (partition, state) in store::states(&self.world, partitions.clone()).await? {
             self.cluster.put_leadership(&partition, state);
         }
-        self.settle_stops(stops).await?;
+        self.load_eligible().await?;
+        // Before anybody hears whom to follow.
+        self.set_tail_losers_aside(stops).await?;
         tracing::info!(
             epoch = %self.epoch, brokers = ?self.cluster.brokers().keys().collect::<Vec<_>>(),
             topics = count, partitions = partitions.len(), "the controller has read the cluster"
@@ -59,13 +69,6 @@ impl<W: World> Term<W> {
             );
         }
         Ok(())
-    }
-
-    /// Before anybody hears whom to follow. Of brokers that are not there yet the word stays.
-    async fn settle_stops(&mut self, mut stops: Vec<UncleanStop>) -> Result<(), Trouble> {
-        stops.retain(|stop| self.cluster.brokers().contains_key(&stop.broker));
-        self.set_tail_losers_aside(&stops).await?;
-        self.forget_stops(stops).await
     }
 
     async fn queue_deletions(&mut self) -> Result<(), Trouble> {

@@ -33,6 +33,8 @@ impl<W: World> Term<W> {
 
     pub(super) fn forget_topic(&mut self, topic: &Arc<str>) {
         self.world.unwatch_topic(topic);
+        // Their nodes are left to the next controller, as whatever else belongs to no partition.
+        self.forget_standing(topic);
         self.cluster.remove_topic(topic);
     }
 

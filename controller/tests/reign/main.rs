@@ -5,6 +5,7 @@ mod deletion;
 mod memory;
 mod producer_ids;
 mod requests;
+mod standing;
 mod stops;
 
 use client::ids::Uuid;

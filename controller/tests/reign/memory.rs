@@ -112,7 +112,12 @@ impl Memory {
     }
 
     pub(crate) fn allow_unclean(&self, topic: &str) {
-        let overrides = Overrides::from([("unclean.leader.election.enable".into(), "true".into())]);
+        self.configure(topic, "unclean.leader.election.enable", "true");
+    }
+
+    /// Sets this key of a topic, and no other.
+    pub(crate) fn configure(&self, topic: &str, key: &str, value: &str) {
+        let overrides = Overrides::from([(key.into(), value.into())]);
         self.put(&ConfigEntity::Topic(topic.into()).path(), config::encode(&overrides));
     }
 
@@ -260,6 +265,17 @@ impl Inner {
                 node.data = data;
                 Ok(node.version)
             }
+            Write::Together(writes) => {
+                let before = self.nodes.clone();
+                let mut results = writes.into_iter().map(|write| self.apply(write)).collect::<Vec<_>>();
+                let first = results.remove(0);
+                if first.is_err() {
+                    self.nodes = before;
+                } else {
+                    assert_eq!(results.iter().find_map(|result| result.as_ref().err()), None);
+                }
+                first
+            }
             Write::Delete { path } => {
                 let below = format!("{path}/");
                 if self.nodes.keys().any(|other| other.starts_with(&below)) {
@@ -271,10 +287,22 @@ impl Inner {
     }
 
     fn note(&mut self, write: &Write, result: &Result<ZkVersion, Rejection>) {
+        if let Write::Together(writes) = write {
+            let (first, others) = writes.split_first().expect("something is written");
+            self.note(first, result);
+            for other in others.iter().filter(|_| result.is_ok()) {
+                let version = self.nodes.get(other.path()).map_or(ZkVersion(0), |node| node.version);
+                self.note(other, &Ok(version));
+                if let Some(line) = self.transcript.last_mut() {
+                    line.insert_str(0, "with it ");
+                }
+            }
+            return;
+        }
         let (verb, data) = match write {
             Write::Create { data, .. } => ("create", data.as_slice()),
             Write::Set { data, .. } => ("set", data.as_slice()),
-            Write::Delete { .. } => ("delete", &[][..]),
+            Write::Delete { .. } | Write::Together(_) => ("delete", &[][..]),
         };
         let path = shown_path(write.path());
         let line = match result {

@@ -42,7 +42,7 @@ fn replicas_that_all_lost_records_stay_in_the_isr() {
     returns_from_stop(&reign.memory, 1);
     returns_from_stop(&reign.memory, 2);
     let second = Reign::begin(&reign.memory, 2);
-    assert_eq!(second.state("t", 0), "leader 1, leader epoch 0, isr 1 2, controller 1; version 0");
+    assert_eq!(second.state("t", 0), "leader -1, leader epoch 1, isr 1 2, controller 2; version 1");
 }
 
 #[test]

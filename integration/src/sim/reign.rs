@@ -176,8 +176,9 @@ impl Reign {
     pub(super) fn begin(epoch: ControllerEpoch, fence: ZkVersion) -> Reign {
         let desk = Desk { port: Arc::default(), fence, epoch };
         let world = desk.clone();
+        let settings = Settings { min_insync_replicas: 2, ..Settings::default() };
         let job: Job = Box::pin(async move {
-            match Term::take_over(world, epoch, Settings::default()).await {
+            match Term::take_over(world, epoch, settings).await {
                 Ok(term) => (Some(term), Ok(None)),
                 Err(trouble) => (None, Err(trouble)),
             }

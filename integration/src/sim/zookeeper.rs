@@ -70,16 +70,20 @@ impl Op {
         match self {
             Op::Register { id, .. } => format!("Register {id}"),
             Op::Commit { fence, writes } => {
-                let write = |write: &Write| match write {
-                    Write::Create { path, data } | Write::Set { path, data, .. } => {
-                        format!("{path} := {}", String::from_utf8_lossy(data))
-                    }
-                    Write::Delete { path } => format!("{path} deleted"),
-                };
-                format!("Commit at {fence}: {}", writes.iter().map(write).collect::<Vec<_>>().join("; "))
+                format!("Commit at {fence}: {}", writes.iter().map(shown).collect::<Vec<_>>().join("; "))
             }
             other => format!("{other:?}"),
         }
+    }
+}
+
+fn shown(write: &Write) -> String {
+    match write {
+        Write::Create { path, data } | Write::Set { path, data, .. } => {
+            format!("{path} := {}", String::from_utf8_lossy(data))
+        }
+        Write::Delete { path } => format!("{path} deleted"),
+        Write::Together(writes) => writes.iter().map(shown).collect::<Vec<_>>().join(" and "),
     }
 }
 
@@ -421,6 +425,15 @@ impl ZooKeeper {
                 }
                 self.delete(&path);
                 Ok(ZkVersion(0))
+            }
+            Write::Together(writes) => {
+                let mut writes = writes.into_iter();
+                let first = writes.next().map_or(Err(Rejection::NoNode), |write| self.write(write))?;
+                for write in writes {
+                    // If it is impossible, the first happens alone.
+                    self.write(write).ok();
+                }
+                Ok(first)
             }
         }
     }

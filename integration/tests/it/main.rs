@@ -31,6 +31,7 @@ mod producer;
 mod replay;
 mod replicas;
 mod sessions;
+mod standing;
 mod tidy;
 mod topics_interop;
 mod topics_ours;

@@ -511,8 +511,9 @@ fn five_thousand_watches_survive_a_cut_and_an_outage() {
             (0..TOPICS).map(|n| format!("/brokers/topics/a-topic-with-quite-a-long-name-{n:05}")).collect();
         zk.ensure("/brokers/topics").await.unwrap();
         let write_all = async |ops: Vec<Op>| {
-            for batch in client::zk::batches(ops, 500) {
-                zk.multi(batch).await.unwrap();
+            let writes = ops.into_iter().map(|op| vec![op]).collect();
+            for batch in client::zk::batches(writes, 500) {
+                zk.multi(batch.concat()).await.unwrap();
             }
         };
         write_all(paths.iter().map(|path| Op::create(path, "0")).collect()).await;

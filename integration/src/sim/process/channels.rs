@@ -61,6 +61,8 @@ impl Channels {
             ControlRequest::StopReplica(request) => {
                 Control::StopReplica(requests::stop_replica(channel.sender, request))
             }
+            // Only of those who said that their machines had stopped, and nobody does here.
+            ControlRequest::LogEnds(_) => return,
         };
         channel.queue.push_back(Arc::new(wire));
         channel.go_on(to, out);

@@ -1,0 +1,147 @@
+//! Lists of eligible replicas: written together with the states they belong to, read at the beginning.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use client::ids::{BrokerId, TopicPartition, Uuid, ZkVersion};
+use client::znode::eligible_replicas::{self, ELIGIBLE_REPLICAS, EligibleReplicas};
+
+use super::Term;
+use crate::cluster::Leadership;
+use crate::standing::Record;
+use crate::store;
+use crate::world::{Rejection, Trouble, World, Write};
+
+impl<W: World> Term<W> {
+    /// Takes in what still belongs to a partition's state, and takes the rest away: those states were
+    /// written by controllers that know no such lists.
+    pub(super) async fn load_eligible(&mut self) -> Result<(), Trouble> {
+        let listed = self.world.list(ELIGIBLE_REPLICAS).await?;
+        self.lists_eligible = !listed.is_empty();
+        let named: Vec<TopicPartition> =
+            listed.iter().filter_map(|child| eligible_replicas::partition_of(child)).collect();
+        let nodes = self.world.read(named.iter().map(eligible_replicas::path).collect()).await?;
+        let mut foreign = Vec::new();
+        for (partition, node) in named.into_iter().zip(nodes) {
+            let list = node.and_then(|node| EligibleReplicas::decode(&node.data).ok());
+            match list.filter(|list| self.is_current(&partition, list)) {
+                Some(list) => {
+                    self.standing.change(&partition, |record| record.load(list.replicas, list.state_version));
+                }
+                None => foreign.push(Write::Delete { path: eligible_replicas::path(&partition) }),
+            }
+        }
+        if foreign.is_empty() {
+            return Ok(());
+        }
+        self.world.commit(foreign).await.map(drop)
+    }
+
+    fn is_current(&self, partition: &TopicPartition, list: &EligibleReplicas) -> bool {
+        let version = self.cluster.leadership(partition).map(|state| state.partition_epoch);
+        version == Some(list.state_version) && self.cluster.topic_id(&partition.topic) == Some(list.topic_id)
+    }
+
+    /// Who is eligible once these states are written. Only where somebody is left out the topic's
+    /// `min.insync.replicas` is read.
+    pub(super) async fn eligible_after(
+        &self,
+        decided: &[(TopicPartition, Leadership)],
+    ) -> Result<Vec<Vec<BrokerId>>, Trouble> {
+        let nothing = Record::default();
+        let judged = |(partition, next): &(TopicPartition, Leadership), min: usize| -> Vec<BrokerId> {
+            let Some(before) = self.cluster.leadership(partition) else { return Vec::new() };
+            if self.cluster.is_to_delete(&partition.topic) {
+                return Vec::new();
+            }
+            let replicas = self.cluster.replicas(partition);
+            let record = self.standing.get(partition).unwrap_or(&nothing);
+            let mut eligible = record.eligible_after(before, next, min.min(replicas.len()));
+            eligible.retain(|id| replicas.contains(id));
+            eligible
+        };
+        let concerned: BTreeSet<Arc<str>> = decided
+            .iter()
+            .filter(|state| !judged(state, usize::MAX).is_empty())
+            .map(|(partition, _)| partition.topic.clone())
+            .collect();
+        let default = self.settings.min_insync_replicas;
+        let mins = store::min_insync(&self.world, concerned.into_iter().collect(), default).await?;
+        let min = |partition: &TopicPartition| mins.get(&partition.topic).copied().unwrap_or(default);
+        Ok(decided.iter().map(|state| judged(state, min(&state.0))).collect())
+    }
+
+    /// The write of a state, and with it that of its list.
+    pub(super) fn write_of(
+        &self,
+        partition: &TopicPartition,
+        next: &Leadership,
+        eligible: &[BrokerId],
+    ) -> Write {
+        let state = store::set_state(partition, next);
+        // The version that the state will have.
+        let version = ZkVersion(next.partition_epoch.0.wrapping_add(1));
+        match self.list(partition, version, eligible) {
+            Some(list) => Write::Together(vec![state, list]),
+            None => state,
+        }
+    }
+
+    /// `None`: there is no list, and none is needed.
+    fn list(&self, partition: &TopicPartition, version: ZkVersion, eligible: &[BrokerId]) -> Option<Write> {
+        let path = eligible_replicas::path(partition);
+        let is_noted = self.standing.get(partition).is_some_and(Record::is_noted);
+        if eligible.is_empty() {
+            return is_noted.then_some(Write::Delete { path });
+        }
+        let topic_id: Uuid = self.cluster.topic_id(&partition.topic)?;
+        let list = EligibleReplicas { topic_id, state_version: version, replicas: eligible.to_vec() };
+        let data = list.encode();
+        Some(match is_noted {
+            true => Write::Set { path, data, version: None },
+            false => Write::Create { path, data },
+        })
+    }
+
+    /// The parents of lists, before the first one.
+    pub(super) async fn ensure_lists(&mut self) -> Result<(), Trouble> {
+        if self.lists_eligible {
+            return Ok(());
+        }
+        let parents = ["/ottla", ELIGIBLE_REPLICAS];
+        let create = |path: &str| Write::Create { path: path.to_owned(), data: Vec::new() };
+        for (path, result) in parents.iter().zip(self.world.commit(parents.map(create).to_vec()).await?) {
+            match result {
+                Ok(_) | Err(Rejection::NodeExists) => {}
+                Err(reason) => tracing::warn!(path, %reason, "lists of eligible replicas cannot be kept"),
+            }
+        }
+        self.lists_eligible = true;
+        Ok(())
+    }
+
+    /// Forgets what is known beyond the states of a topic that is gone; gives the lists that ZooKeeper has.
+    pub(super) fn forget_standing(&mut self, topic: &str) -> Vec<String> {
+        let partitions = self.cluster.partitions_of(topic).into_iter();
+        let noted = partitions.filter(|p| self.standing.remove(p).is_some_and(|record| record.is_noted()));
+        noted.map(|partition| eligible_replicas::path(&partition)).collect()
+    }
+
+    /// Writes lists that changed while their states did not.
+    pub(super) async fn rewrite_lists(&mut self, partitions: &[TopicPartition]) -> Result<(), Trouble> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let writes = partitions.iter().filter_map(|partition| {
+            let state = self.cluster.leadership(partition)?;
+            let eligible = self.standing.get(partition)?.eligible(state);
+            self.list(partition, state.partition_epoch, eligible)
+        });
+        let writes: Vec<Write> = writes.collect();
+        self.world.commit(writes).await?;
+        for partition in partitions {
+            self.standing.change(partition, Record::note_eligible);
+        }
+        Ok(())
+    }
+}

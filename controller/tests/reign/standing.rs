@@ -1,0 +1,200 @@
+//! What becomes of a partition all of whose in-sync replicas lost the ends of their logs.
+
+use client::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use client::wire::messages::ElectLeadersRequest;
+use client::znode::commit::LogEnd;
+use client::znode::unclean_stop::UncleanStop;
+use controller::world::Event;
+use futures::executor::block_on;
+
+use crate::check;
+use crate::memory::{Memory, Reign};
+
+const LIST: &str = "/ottla/eligible_replicas/t-0";
+const STOP: &str = "/ottla/unclean_stops/1.b";
+
+/// Broker 1 leads, 2 leaves the ISR while two must be in sync, 1 dies.
+fn last_replica_gone() -> Reign {
+    let mut reign = Reign::with_topic(3, &[&[1, 2, 3]]);
+    reign.memory.configure("t", "min.insync.replicas", "2");
+    reign.dies(3);
+    reign.dies(2);
+    reign.dies(1);
+    assert_eq!(reign.state("t", 0), "leader -1, leader epoch 3, isr 1, controller 1; version 3");
+    reign
+}
+
+fn returns_from_stop(reign: &mut Reign, broker: i32) -> String {
+    let stop = UncleanStop { broker: BrokerId(broker), boot: "b".into() };
+    reign.memory.put(&stop.path(), "");
+    reign.registers(broker)
+}
+
+/// The broker answers how far its log of t-0 reaches.
+fn tells(reign: &mut Reign, broker: i32, epoch: i32, offset: i64) -> String {
+    let end = LogEnd { epoch: LeaderEpoch(epoch), offset: Offset(offset) };
+    let answered = Event::LogEndsAnswered {
+        broker: BrokerId(broker),
+        epoch: reign.memory.epoch_of(broker),
+        ends: vec![(TopicPartition::new("t", 0), Some(end))],
+    };
+    reign.on(answered)
+}
+
+/// What was written, without what brokers were told.
+fn writes(transcript: &str) -> String {
+    let lines = transcript.lines().filter(|line| !line.starts_with("to "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn is_asked(transcript: &str, broker: i32) -> bool {
+    transcript.lines().any(|line| line == format!("to {broker}: LogEnds t-0"))
+}
+
+#[test]
+fn lists_are_written_with_the_states_they_belong_to() {
+    let mut reign = Reign::with_topic(3, &[&[1, 2, 3]]);
+    reign.memory.configure("t", "min.insync.replicas", "2");
+    check(
+        &writes(&reign.dies(3)),
+        "set t/partitions/0/state: leader 1, leader epoch 1, isr 1 2, controller 1; version 1",
+    );
+    check(
+        &writes(&reign.dies(2)),
+        r#"create /ottla
+           create /ottla/eligible_replicas
+           set t/partitions/0/state: leader 1, leader epoch 2, isr 1, controller 1; version 2
+           with it create /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":2,"replicas":[2]}; version 0"#,
+    );
+    check(
+        &writes(&reign.dies(1)),
+        r#"set t/partitions/0/state: leader -1, leader epoch 3, isr 1, controller 1; version 3
+           with it set /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":3,"replicas":[2]}; version 1"#,
+    );
+}
+
+#[test]
+fn a_last_replica_that_lost_nothing_leads_at_once() {
+    let mut reign = last_replica_gone();
+    reign.registers(1);
+    assert_eq!(reign.state("t", 0), "leader 1, leader epoch 4, isr 1, controller 1; version 4");
+}
+
+#[test]
+fn a_last_replica_that_lost_records_waits_and_the_furthest_log_leads() {
+    let mut reign = last_replica_gone();
+    let transcript = returns_from_stop(&mut reign, 1);
+    assert!(is_asked(&transcript, 1) && writes(&transcript).is_empty(), "{transcript}");
+    check(&tells(&mut reign, 1, 2, 80), "");
+    // Whoever left earlier may hold more as well, and is not waited for.
+    let transcript = reign.registers(3);
+    assert!(is_asked(&transcript, 3) && !is_asked(&transcript, 1), "{transcript}");
+    check(&tells(&mut reign, 3, 0, 90), "");
+    let transcript = reign.registers(2);
+    assert!(is_asked(&transcript, 2), "{transcript}");
+    assert_eq!(reign.state("t", 0), "leader -1, leader epoch 3, isr 1, controller 1; version 3");
+    check(
+        &writes(&tells(&mut reign, 2, 2, 100)),
+        "set t/partitions/0/state: leader 2, leader epoch 4, isr 2, controller 1; version 4
+         with it delete /ottla/eligible_replicas/t-0
+         delete /ottla/unclean_stops/1.b",
+    );
+    check(&tells(&mut reign, 2, 2, 100), "");
+}
+
+#[test]
+fn a_broker_that_dies_or_comes_again_is_asked_anew() {
+    let mut reign = last_replica_gone();
+    returns_from_stop(&mut reign, 1);
+    let first_run = reign.memory.epoch_of(1);
+    assert!(is_asked(&reign.registers(1), 1));
+    let late = Event::LogEndsAnswered { broker: BrokerId(1), epoch: first_run, ends: Vec::new() };
+    check(&reign.on(late), "");
+    reign.registers(2);
+    tells(&mut reign, 2, 2, 100);
+    assert_eq!(reign.state("t", 0), "leader -1, leader epoch 4, isr 1, controller 1; version 4");
+    // It does not answer, and then is gone: what is there decides.
+    reign.dies(1);
+    assert_eq!(reign.state("t", 0), "leader 2, leader epoch 5, isr 2, controller 1; version 5");
+}
+
+#[test]
+fn the_next_controller_knows_who_is_waited_for() {
+    let mut reign = last_replica_gone();
+    returns_from_stop(&mut reign, 1);
+    let mut second = Reign::begin(&reign.memory, 2);
+    assert!(is_asked(&reign.memory.transcript(), 1));
+    check(&tells(&mut second, 1, 2, 80), "");
+    assert!(is_asked(&second.registers(2), 2));
+    tells(&mut second, 2, 2, 80);
+    // Who holds as much and is in sync by the state comes first.
+    assert_eq!(second.state("t", 0), "leader 1, leader epoch 4, isr 1, controller 2; version 4");
+    assert!(second.memory.data(LIST).is_some_and(|list| list.contains("[2]")), "2 is eligible still");
+    assert_eq!(second.memory.data(STOP), None);
+}
+
+#[test]
+fn a_list_that_is_not_of_this_state_counts_for_nothing() {
+    let mut reign = last_replica_gone();
+    // As a controller of Apache's writes it.
+    let foreign = r#"{"controller_epoch":2,"leader":-1,"version":1,"leader_epoch":4,"isr":[1]}"#;
+    reign.memory.put("/brokers/topics/t/partitions/0/state", foreign);
+    returns_from_stop(&mut reign, 1);
+    let mut third = Reign::begin(&reign.memory, 3);
+    assert_eq!(third.memory.data(LIST), None);
+    tells(&mut third, 1, 2, 80);
+    assert_eq!(third.state("t", 0), "leader 1, leader epoch 5, isr 1, controller 3; version 5");
+}
+
+#[test]
+fn members_that_all_lost_records_are_compared() {
+    let reign = Reign::with_topic(3, &[&[1, 2, 3]]);
+    let memory: &Memory = &reign.memory;
+    for broker in [1, 2] {
+        memory.put(&UncleanStop { broker: BrokerId(broker), boot: "b".into() }.path(), "");
+        memory.register(broker);
+    }
+    memory.put("/brokers/topics/t/partitions/0/state", isr_of_two());
+    let mut second = Reign::begin(memory, 2);
+    assert_eq!(second.state("t", 0), "leader -1, leader epoch 1, isr 1 2, controller 2; version 2");
+    tells(&mut second, 1, 0, 80);
+    tells(&mut second, 3, 0, 70);
+    tells(&mut second, 2, 0, 90);
+    assert_eq!(second.state("t", 0), "leader 2, leader epoch 2, isr 2, controller 2; version 3");
+    assert_eq!(memory.data(STOP), None);
+}
+
+fn isr_of_two() -> &'static str {
+    r#"{"controller_epoch":1,"leader":1,"version":1,"leader_epoch":0,"isr":[1,2]}"#
+}
+
+#[test]
+fn an_operator_may_do_without_those_who_are_away() {
+    let mut reign = last_replica_gone();
+    returns_from_stop(&mut reign, 1);
+    let unclean = ElectLeadersRequest { election_type: 1, topic_partitions: None, timeout_ms: 1_000 };
+    block_on(reign.term.elect_leaders(&unclean)).expect("nothing is refused");
+    assert_eq!(reign.state("t", 0), "leader 1, leader epoch 4, isr 1, controller 1; version 4");
+
+    let mut reign = last_replica_gone();
+    returns_from_stop(&mut reign, 1);
+    tells(&mut reign, 1, 2, 80);
+    reign.memory.allow_unclean("t");
+    block_on(reign.term.unclean_election_allowed(Some("t"))).expect("nothing is refused");
+    assert_eq!(reign.state("t", 0), "leader 1, leader epoch 4, isr 1, controller 1; version 4");
+}
+
+#[test]
+fn lists_go_with_their_topic() {
+    let mut reign = Reign::with_topic(2, &[&[1, 2]]);
+    reign.memory.configure("t", "min.insync.replicas", "2");
+    reign.dies(2);
+    reign.registers(2);
+    assert!(reign.memory.data(LIST).is_some());
+    reign.memory.request_deletion("t");
+    reign.on(Event::DeletionsRequested);
+    for event in reign.memory.deletions_answered(client::wire::ErrorCode::None) {
+        reign.on(event);
+    }
+    assert_eq!(reign.memory.data(LIST), None);
+}
