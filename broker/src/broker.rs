@@ -224,6 +224,7 @@ impl Broker {
     /// The orderly end: leaderships move first, then nothing is served any more, the logs are closed so that the next
     /// start need not check them, and the registration goes last.
     async fn stop(&mut self) {
+        self.replicas.retire();
         if self.config.shutdown.controlled {
             handover::hand_over(&self.config, self.id, &self.view, &self.fence).await;
         }

@@ -14,6 +14,7 @@ mod step;
 mod task;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use client::ids::{BrokerId, LeaderEpoch, TopicPartition};
@@ -45,6 +46,7 @@ type Source = (BrokerId, usize);
 #[derive(Debug)]
 pub(crate) struct Fetchers {
     common: Arc<Common>,
+    retired: AtomicBool,
     running: Mutex<BTreeMap<Source, Running>>,
 }
 
@@ -68,7 +70,12 @@ impl Fetchers {
         config: ReplicationConfig,
     ) -> Fetchers {
         let common = Arc::new(Common { me, fence, view, config });
-        Fetchers { common, running: Mutex::new(BTreeMap::new()) }
+        Fetchers { common, retired: AtomicBool::new(false), running: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Takes nothing up any more; what is fetched already goes on until it is stopped.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
     }
 
     /// Fetches `partition` from `leader` from now on, and from no other. `naming` says whether the
@@ -82,6 +89,9 @@ impl Fetchers {
     ) {
         let source = (leader, index(partition.id(), self.common.config.fetchers_per_leader));
         let mut running = self.running();
+        if self.retired.load(Ordering::Acquire) {
+            return remove(&mut running, partition.id(), None);
+        }
         remove(&mut running, partition.id(), Some(source));
         let fetcher = running.entry(source).or_insert_with(|| self.start(source));
         fetcher.following.add(partition, epoch, naming);

@@ -145,6 +145,7 @@ impl Replicas {
         let all = || Arc::clone(&replicas);
         let tasks = [
             vital::spawn("isr channel", isr_channel.run()),
+            vital::spawn("watch brokers", all().watch_brokers()),
             vital::spawn("watch lag", all().watch_lag()),
             vital::spawn("checkpoint watermarks", all().checkpoint_watermarks()),
             vital::spawn("checkpoint recovery points", all().checkpoint_recovery_points()),
@@ -192,6 +193,11 @@ impl Replicas {
         for partition in self.hosted.of_topic(topic) {
             partition.configure(Arc::clone(&config), Now::read());
         }
+    }
+
+    /// Follows no more leaders than it does: this broker is about to stop, and leaders would wait for it.
+    pub fn retire(&self) {
+        self.fetchers.retire();
     }
 
     /// Stops serving and leaves the logs as a cleanly stopped broker does.

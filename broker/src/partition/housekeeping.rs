@@ -52,7 +52,7 @@ impl Partition {
                 IsrAnswer::Written { leader_epoch, isr, partition_epoch } => {
                     leader.isr_written(*leader_epoch, isr, *partition_epoch, moment)
                 }
-                IsrAnswer::Refused => leader.isr_refused(proposal),
+                IsrAnswer::Refused => leader.isr_refused(proposal, moment),
             };
             if settled.is_err() {
                 return Ok(None);
@@ -69,6 +69,17 @@ impl Partition {
                 partition = %self.id, ?proposal, ?answer, "an answer about the in-sync set came too late"
             ),
         }
+    }
+
+    /// Some brokers are alive no longer: a replica that was about to join the in-sync set may hold back the high
+    /// watermark, and with it producers.
+    pub fn brokers_gone(&self, now: Now) {
+        // A follower has nothing to look at again.
+        let _ = self.change(now, |inner, moment| {
+            let (leader, _) = inner.leading()?;
+            leader.brokers_gone(moment);
+            Ok(())
+        });
     }
 
     /// What the checkpoints keep; `None` without a log.

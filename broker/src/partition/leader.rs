@@ -309,6 +309,11 @@ impl Leader {
         self.advance(at);
     }
 
+    /// Some brokers are alive no longer.
+    pub fn brokers_gone(&mut self, at: &Moment<'_>) {
+        self.advance(at);
+    }
+
     /// A follower fetched from `end`, so it holds all before. `None` also if `from` is no replica.
     pub fn follower_fetched(
         &mut self,
@@ -319,12 +324,9 @@ impl Leader {
     ) -> Option<IsrProposal> {
         let leader_end = self.end;
         let remote = self.followers.get_mut(&from)?;
-        let moved = remote.end != end;
         remote.fetched(end, log_start, leader_end, at.now);
         let proposal = self.propose_expansion(from, end, at);
-        if moved {
-            self.advance(at);
-        }
+        self.advance(at);
         proposal
     }
 
@@ -361,11 +363,13 @@ impl Leader {
         Ok(())
     }
 
-    /// The controller did not and will not write the proposal: back to what is committed.
-    pub fn isr_refused(&mut self, proposal: &IsrProposal) -> Result<(), Outdated> {
+    /// The controller did not and will not write the proposal: back to what is committed. Who was to
+    /// join holds the high watermark back no longer.
+    pub fn isr_refused(&mut self, proposal: &IsrProposal, at: &Moment<'_>) -> Result<(), Outdated> {
         match &self.isr {
             Isr::Pending { committed, .. } if self.is_pending_for(proposal) => {
                 self.isr = Isr::Committed(committed.clone());
+                self.advance(at);
                 Ok(())
             }
             _ => Err(Outdated),

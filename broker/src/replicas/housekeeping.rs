@@ -18,6 +18,23 @@ const ROLLED_FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Replicas {
+    /// Waits no longer for replicas whose brokers are gone.
+    pub(super) async fn watch_brokers(self: Arc<Self>) {
+        let mut view = self.around.view.clone();
+        let mut known = view.snapshot();
+        loop {
+            view.changed().await;
+            let before = std::mem::replace(&mut known, view.snapshot());
+            if before.brokers().keys().all(|id| known.is_alive(*id)) {
+                continue;
+            }
+            let now = Now::read();
+            for partition in self.hosted.all() {
+                partition.brokers_gone(now);
+            }
+        }
+    }
+
     /// Drops laggards from the in-sync sets.
     pub(super) async fn watch_lag(self: Arc<Self>) {
         let every = self.replication.lag_max / 2;

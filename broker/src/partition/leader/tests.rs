@@ -100,7 +100,7 @@ fn a_laggard_is_dropped_only_when_the_controller_agrees() {
     assert_eq!(leader.isr().maximal_len(), 3);
     assert_eq!(leader.check_lag(&clock.at(90)), None, "one question at a time");
 
-    leader.isr_refused(&proposal).expect("it was open");
+    leader.isr_refused(&proposal, &clock.at(31)).expect("it was open");
     assert_eq!(leader.isr(), &Isr::Committed(vec![ME, TWO, THREE]));
     let again = leader.check_lag(&clock.at(40)).expect("still behind");
     leader.isr_written(again.leader_epoch, &again.isr, ZkVersion(1), &clock.at(40)).expect("it was open");
@@ -159,11 +159,37 @@ fn a_caught_up_follower_holds_the_watermark_before_it_joins() {
     let mut leader = Leader::new(ME, &assignment(0, 0, &[ME]), Offset(0), Offset(0), 1, &clock.at(0));
     let first = fetch(&mut leader, TWO, 0, &clock.at(0)).expect("both are empty");
     // The controller's answer is lost to another change; broker 2 is out, but caught up.
-    leader.isr_refused(&first).expect("it was open");
+    leader.isr_refused(&first, &clock.at(1)).expect("it was open");
     leader.appended(Offset(5), &clock.at(1));
     assert_eq!(leader.high_watermark(), Offset(0));
     leader.appended(Offset(6), &clock.at(40));
     assert_eq!(leader.high_watermark(), Offset(6), "not caught up for 40 s: no longer waited for");
+}
+
+#[test]
+fn a_refused_proposal_no_longer_holds_the_watermark() {
+    let clock = Clock::new();
+    let mut leader = Leader::new(ME, &assignment(0, 0, &[ME, TWO]), Offset(0), Offset(0), 2, &clock.at(0));
+    let proposal = fetch(&mut leader, THREE, 0, &clock.at(0)).expect("both are empty");
+    leader.appended(Offset(5), &clock.at(40));
+    fetch(&mut leader, TWO, 5, &clock.at(40));
+    assert_eq!(leader.high_watermark(), Offset(0), "broker 3 may be in sync");
+    leader.isr_refused(&proposal, &clock.at(41)).expect("it was open");
+    assert_eq!(leader.high_watermark(), Offset(5));
+}
+
+#[test]
+fn who_is_gone_no_longer_holds_the_watermark() {
+    let mut clock = Clock::new();
+    let mut leader = Leader::new(ME, &assignment(0, 0, &[ME, TWO]), Offset(0), Offset(0), 2, &clock.at(0));
+    let proposal = fetch(&mut leader, THREE, 0, &clock.at(0)).expect("both are empty");
+    leader.isr_refused(&proposal, &clock.at(0)).expect("it was open");
+    leader.appended(Offset(5), &clock.at(1));
+    fetch(&mut leader, TWO, 5, &clock.at(1));
+    assert_eq!(leader.high_watermark(), Offset(0), "broker 3 had everything a moment ago");
+    clock.is_alive = Box::new(|id| id != THREE);
+    leader.brokers_gone(&clock.at(1));
+    assert_eq!(leader.high_watermark(), Offset(5));
 }
 
 #[test]
@@ -173,7 +199,7 @@ fn a_new_state_from_the_controller_settles_the_question() {
     let proposal = fetch(&mut leader, THREE, 0, &clock.at(1)).expect("caught up");
     assert!(leader.reassign(&assignment(1, 5, &[ME, TWO]), &clock.at(2)));
     assert_eq!(leader.isr(), &Isr::Committed(vec![ME, TWO]));
-    assert_eq!(leader.isr_refused(&proposal), Err(Outdated));
+    assert_eq!(leader.isr_refused(&proposal, &clock.at(1)), Err(Outdated));
     let late = leader.isr_written(LeaderEpoch(0), &[ME, TWO, THREE], ZkVersion(4), &clock.at(2));
     assert_eq!(late, Err(Outdated));
     assert_eq!(leader.since(), LeaderEpoch(0), "the term goes on");
@@ -300,7 +326,7 @@ impl World {
                     let version = ZkVersion(proposal.partition_epoch.0 + 1);
                     let _ = self.leader.isr_written(proposal.leader_epoch, &proposal.isr, version, &at);
                 } else {
-                    let _ = self.leader.isr_refused(&proposal);
+                    let _ = self.leader.isr_refused(&proposal, &at);
                 }
             }
             Event::Reassign => {
