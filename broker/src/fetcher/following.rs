@@ -1,6 +1,7 @@
 //! The partitions that one task fetches.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use client::fetch_session::Ask;
 pub struct Following {
     partitions: Mutex<BTreeMap<TopicPartition, Followed>>,
     changed: Notify,
+    additions: AtomicU64,
 }
 
 #[derive(Debug, Clone)]
@@ -51,6 +53,7 @@ impl Following {
         let id = partition.id().clone();
         let followed = Followed { partition, epoch, naming, state: State::Ready, failures: 0 };
         self.lock().insert(id, followed);
+        self.additions.fetch_add(1, Ordering::AcqRel);
         self.changed.notify_one();
     }
 
@@ -72,6 +75,18 @@ impl Following {
     /// Waits until a partition is added.
     pub async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// How many partitions were added so far.
+    pub fn additions(&self) -> u64 {
+        self.additions.load(Ordering::Acquire)
+    }
+
+    /// Waits until more than so many partitions have been added.
+    pub async fn added_since(&self, additions: u64) {
+        while self.additions() <= additions {
+            self.changed().await;
+        }
     }
 
     /// Which partitions to ask for at `now`, and where.

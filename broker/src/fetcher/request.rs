@@ -1,5 +1,7 @@
 //! The requests a fetcher sends.
 
+use std::time::Duration;
+
 use client::fetch_session::NextFetch;
 use client::ids::{BrokerEpoch, BrokerId, LeaderEpoch, TopicPartition};
 use client::wire::Str;
@@ -16,16 +18,17 @@ const FETCH_BY_NAME: i16 = 12;
 /// ListOffsets of inter-broker protocol 3.9.
 pub(super) const LIST_OFFSETS: i16 = 9;
 
-/// The request for `next`, and its version.
+/// The request for `next`, and its version. The leader may hold it for `wait`.
 pub(super) fn fetch(
     next: &NextFetch,
     me: BrokerId,
     epoch: BrokerEpoch,
     config: &ReplicationConfig,
+    wait: Duration,
 ) -> (FetchRequest, i16) {
     let by_id = next.by_topic_id;
     let mut request = FetchRequest {
-        max_wait_ms: i32::try_from(config.fetch_wait_max.as_millis()).unwrap_or(i32::MAX),
+        max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
         min_bytes: config.fetch_bytes_min,
         max_bytes: config.fetch_response_bytes_max,
         session_id: next.session_id,

@@ -1,13 +1,14 @@
 //! The loop of one fetcher.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use client::connection::{Connection, ConnectionError};
 use client::ids::BrokerId;
 use client::wire::ErrorCode;
 use client::wire::messages::FetchResponse;
 use thiserror::Error;
+use tokio::time::sleep_until;
 
 use super::Common;
 use super::backoff::backoff;
@@ -16,6 +17,10 @@ use super::request;
 use crate::cluster_view::Endpoint;
 use crate::peer;
 use client::fetch_session::{FetchSession, NextFetch};
+
+/// A leader's partitions come to a new one together.
+const GATHERING: Duration = Duration::from_millis(5);
+const BETWEEN_INTERRUPTIONS: Duration = Duration::from_millis(100);
 
 /// Fetches from one broker until its handle is dropped.
 #[derive(Debug)]
@@ -40,6 +45,13 @@ enum RoundError {
     Refused(ErrorCode),
 }
 
+/// When a fetch that is under way since before a partition was added gives way to one with it in it: at `now` but for
+/// what comes along with it, and not over and over.
+fn interruption(now: Instant, last: Option<Instant>) -> Instant {
+    let soon = now + GATHERING;
+    last.map_or(soon, |last| soon.max(last + BETWEEN_INTERRUPTIONS))
+}
+
 impl Task {
     pub(super) fn new(
         common: Arc<Common>,
@@ -53,15 +65,36 @@ impl Task {
     }
 
     pub(super) async fn run(mut self) {
+        let following = Arc::clone(&self.following);
+        let mut interrupted_at = None;
         loop {
+            let known = following.additions();
+            let now = Instant::now();
             let Wanted { asks, next_at } =
-                self.following.wanted(self.common.config.fetch_partition_bytes_max, Instant::now());
+                following.wanted(self.common.config.fetch_partition_bytes_max, now);
             if asks.is_empty() {
                 self.idle(next_at).await;
                 continue;
             }
             let next = self.session.next(asks);
-            match self.fetch(&next).await {
+            let wait_max = next_at.map_or(Duration::MAX, |at| at.saturating_duration_since(now));
+            let added = async {
+                following.added_since(known).await;
+                sleep_until(interruption(Instant::now(), interrupted_at).into()).await;
+            };
+            let fetched = tokio::select! {
+                biased;
+                fetched = self.fetch(&next, wait_max) => fetched,
+                () = added => {
+                    // The leader may hold the request for long, and its other partitions, whose producers wait for
+                    // this follower, would wait as well.
+                    interrupted_at = Some(Instant::now());
+                    self.session.doubtful();
+                    self.link = None;
+                    continue;
+                }
+            };
+            match fetched {
                 Ok((connection, response)) => {
                     self.failures = 0;
                     self.take(&connection, response).await;
@@ -81,10 +114,16 @@ impl Task {
         }
     }
 
-    async fn fetch(&mut self, next: &NextFetch) -> Result<(Connection, FetchResponse), RoundError> {
+    /// The leader holds the request no longer than `wait_max` either.
+    async fn fetch(
+        &mut self,
+        next: &NextFetch,
+        wait_max: Duration,
+    ) -> Result<(Connection, FetchResponse), RoundError> {
         let connection = self.connected().await?;
         let Common { me, fence, config, .. } = &*self.common;
-        let (request, version) = request::fetch(next, *me, fence.registration(), config);
+        let wait = config.fetch_wait_max.min(wait_max);
+        let (request, version) = request::fetch(next, *me, fence.registration(), config, wait);
         let within = config.socket_timeout + config.fetch_wait_max;
         let response = connection.send_within(&request, version, within).await?;
         match ErrorCode::from_code(response.error_code) {
