@@ -52,6 +52,21 @@ pub(super) fn current_leader(cluster: &ClusterMetadata, topic: &str, partition: 
     }
 }
 
+/// The same by what the replica here was told as well: it hears of a new leader before all brokers do.
+pub(super) fn newest_leader(
+    context: &Context,
+    cluster: &ClusterMetadata,
+    topic: &str,
+    partition: i32,
+) -> CurrentLeader {
+    let announced = current_leader(cluster, topic, partition);
+    let followed = context.replicas.partition(topic, partition).and_then(|replica| replica.follows());
+    match followed {
+        Some((id, epoch)) if epoch > announced.epoch => CurrentLeader { id, epoch },
+        _ => announced,
+    }
+}
+
 /// How to reach a live broker over the listener that the request came in by.
 pub(super) fn node(cluster: &ClusterMetadata, id: BrokerId, listener: &str) -> Option<Node> {
     let broker = cluster.broker(id)?;

@@ -81,7 +81,7 @@ pub(super) async fn answer(
             .values()
             .find_map(|outcome| outcome.as_ref().err().map(|rejection| rejection.code)),
         unanswered: acks_on_wire == 0,
-        response: respond::response(&context.metadata.snapshot(), request, outcomes),
+        response: respond::response(context, &context.metadata.snapshot(), request, outcomes),
     })
 }
 

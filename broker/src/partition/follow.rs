@@ -1,7 +1,7 @@
 //! What a fetcher does to a follower's log. Each step names the epoch it was asked in, so that a
 //! late answer of a former leader changes nothing.
 
-use client::ids::{LeaderEpoch, Offset, Uuid};
+use client::ids::{BrokerId, LeaderEpoch, Offset, Uuid};
 use client::record::batches;
 use thiserror::Error;
 
@@ -47,6 +47,14 @@ impl From<LogError> for FollowError {
 }
 
 impl Partition {
+    /// Whom it follows, and in which epoch; `None` if it does not follow.
+    pub fn follows(&self) -> Option<(BrokerId, LeaderEpoch)> {
+        match &self.lock().role {
+            Role::Follower(follower) => Some((follower.leader(), follower.epoch())),
+            Role::Leader(_) | Role::Idle | Role::Offline => None,
+        }
+    }
+
     /// `None` if the partition no longer follows in `epoch`.
     pub fn follow_position(&self, epoch: LeaderEpoch) -> Option<FollowPosition> {
         let mut inner = self.lock();

@@ -10,13 +10,14 @@ use client::wire::{ErrorCode, Str};
 
 use super::Outcome;
 use super::append::{Rejection, Stored};
-use crate::api::{Request, lookup};
+use crate::api::{Context, Request, lookup};
 use crate::metadata::ClusterMetadata;
 
 /// From this version on clients are told where the leader went (KIP-951).
 const FIRST_WITH_LEADERS: i16 = 10;
 
 pub(super) fn response(
+    context: &Context,
     cluster: &ClusterMetadata,
     request: &Request,
     outcomes: BTreeMap<(Str, i32), Outcome>,
@@ -30,7 +31,7 @@ pub(super) fn response(
         };
         let moved = response.error_code == ErrorCode::NotLeaderOrFollower.code();
         if moved && request.version >= FIRST_WITH_LEADERS {
-            let leader = lookup::current_leader(cluster, &name, index);
+            let leader = lookup::newest_leader(context, cluster, &name, index);
             response.current_leader =
                 LeaderIdAndEpoch { leader_id: leader.id.0, leader_epoch: leader.epoch.0 };
             if let Some(node) = lookup::node(cluster, leader.id, &request.listener) {

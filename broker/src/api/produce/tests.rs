@@ -1,4 +1,4 @@
-use client::ids::{Offset, Uuid};
+use client::ids::{BrokerId, LeaderEpoch, Offset, Uuid, ZkVersion};
 use client::record::{BatchOptions, Compression, MessageFormat, MessageSetBuilder, Producer};
 use client::wire::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
 use client::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -9,6 +9,9 @@ use futures::FutureExt;
 use super::*;
 use crate::api::Reply;
 use crate::api::testing::{Layout, OneBroker, batch, batch_with};
+use crate::clock::Now;
+use crate::partition::LeaderAndIsr;
+use crate::partition::leader::Assignment;
 
 fn produce(acks: i16, records: &[(&str, i32, Bytes)]) -> ProduceRequest {
     let topic = |(name, index, records): &(&str, i32, Bytes)| TopicProduceData {
@@ -293,6 +296,28 @@ async fn acks_all_ends_when_the_lead_is_lost() {
         .assign(&Layout { leaders: &[2], replicas: &[1, 2], isr: &[1, 2], epoch: 1, ..Layout::default() })
         .await;
     let answer = answers(waiting.await).remove(0).1;
+    assert_eq!(answer.error_code, ErrorCode::NotLeaderOrFollower.code());
+    assert_eq!((answer.current_leader.leader_id, answer.current_leader.leader_epoch), (2, 1));
+}
+
+#[tokio::test]
+async fn a_former_leader_names_its_successor_before_the_metadata_do() {
+    let broker = OneBroker::start();
+    broker.assign(&Layout { replicas: &[1, 2], isr: &[1, 2], ..Layout::default() }).await;
+    let replicas = vec![BrokerId(1), BrokerId(2)];
+    let told = LeaderAndIsr {
+        leader: BrokerId(2),
+        topic_id: Uuid::ZERO,
+        assignment: Assignment {
+            leader_epoch: LeaderEpoch(1),
+            partition_epoch: ZkVersion(1),
+            replicas: replicas.clone(),
+            isr: replicas,
+        },
+        is_new: false,
+    };
+    broker.partition("t", 0).become_follower(&told, Now::read()).expect("it has a log");
+    let answer = answers(broker.call(10, &produce(-1, &[("t", 0, batch(&["a"], 1))])).await).remove(0).1;
     assert_eq!(answer.error_code, ErrorCode::NotLeaderOrFollower.code());
     assert_eq!((answer.current_leader.leader_id, answer.current_leader.leader_epoch), (2, 1));
 }
