@@ -40,7 +40,7 @@ pub(super) async fn tell(
     Ok(dirs.note_boot(&stop.boot)?)
 }
 
-fn boot_id() -> Option<String> {
+pub(super) fn boot_id() -> Option<String> {
     let text = std::fs::read_to_string(BOOT_ID).ok()?;
     Some(text.trim().to_owned()).filter(|boot| is_boot_id(boot))
 }

@@ -15,6 +15,7 @@ use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 
 use super::BrokerError;
+use super::last_stop::boot_id;
 use crate::clock::Now;
 use crate::config::{Config, Layers, Value, topic};
 use crate::dynamic_config::DynamicConfig;
@@ -196,10 +197,10 @@ pub(super) fn identity(
 /// A name for a file that this process has locked. The lock is as good as its machine, so the name tells machines and
 /// their boots apart; `None` where the system does not say.
 fn lock_name(file: &Path) -> Option<String> {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let boot = boot_id()?;
     // Asked by its name: closing a second descriptor of it would give the lock up.
     let file = rustix::fs::stat(file).ok()?;
-    Some(format!("{}/{}/{}", boot.trim(), file.st_dev, file.st_ino))
+    Some(format!("{boot}/{}/{}", file.st_dev, file.st_ino))
 }
 
 /// This machine's name, for listeners that name no host.
