@@ -136,7 +136,10 @@ impl<W: World> Term<W> {
         broker: BrokerId,
         partitions: &[(TopicPartition, ErrorCode)],
     ) -> Result<(), Trouble> {
-        let queued = partitions.iter().filter(|(p, _)| self.cluster.is_to_delete(&p.topic));
+        // The broker says of a registration that it is over: as the one it is now, it is asked again when the
+        // controller learns of it. Taken for a failure of that attempt, the topic would never go.
+        let present = partitions.iter().filter(|(_, error)| *error != ErrorCode::StaleBrokerEpoch);
+        let queued = present.filter(|(p, _)| self.cluster.is_to_delete(&p.topic));
         let (deleted, failed): (Vec<_>, Vec<_>) = queued.partition(|(_, error)| *error == ErrorCode::None);
         for (partition, error) in &failed {
             tracing::warn!(%partition, %broker, error = error.name(), "a broker could not delete its replica");

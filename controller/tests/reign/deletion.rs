@@ -98,6 +98,24 @@ fn a_replica_that_cannot_be_deleted_is_tried_again_when_its_broker_returns() {
 }
 
 #[test]
+fn a_late_word_of_a_former_registration_holds_nothing_up() {
+    let mut reign = Reign::with_topic(2, &[&[1, 2]]);
+    reign.memory.request_deletion("t");
+    reign.on(Event::DeletionsRequested);
+    let of_former = reign.memory.deletions_answered(ErrorCode::StaleBrokerEpoch);
+    for broker in [1, 2] {
+        reign.registers(broker);
+    }
+    for event in of_former {
+        check(&reign.on(event), "");
+    }
+    for event in reign.memory.deletions_answered(ErrorCode::None) {
+        reign.on(event);
+    }
+    assert!(!reign.term.cluster().has_topic("t"));
+}
+
+#[test]
 fn a_new_controller_goes_on_with_a_deletion() {
     let mut reign = Reign::with_topic(2, &[&[1, 2]]);
     reign.memory.request_deletion("t");

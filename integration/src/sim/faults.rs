@@ -101,17 +101,10 @@ impl Fault {
         KINDS.get(index).copied().unwrap_or("fault")
     }
 
-    /// It takes nothing from anybody, and may go along with what does.
+    /// It takes nothing from anybody, and may go along with a machine that loses power. ZooKeeper's delays may
+    /// not: the machine may be back before they are over, see `Settings::quick_reboots`.
     pub(super) fn is_mild(self) -> bool {
-        matches!(
-            self,
-            Fault::Slow(_)
-                | Fault::Lossy
-                | Fault::Doubling
-                | Fault::LateWatches
-                | Fault::ClockJump(_)
-                | Fault::LaggingZooKeeper(_)
-        )
+        matches!(self, Fault::Slow(_) | Fault::Lossy | Fault::Doubling | Fault::ClockJump(_))
     }
 
     /// `None`: nobody to strike.

@@ -277,20 +277,25 @@ impl Message {
     /// sessions carry numbers that rule that out.
     ///
     /// What is about a topic that may go is left out. After the topic was deleted a late LeaderAndIsr makes a
-    /// broker host it again, and a late word of the deletion takes the next topic of that name from the metadata:
-    /// nothing in them is of the past but the topic. Kafka's brokers do the same.
+    /// broker host it again, a late StopReplica deletes its replica of the next topic of that name, a late
+    /// UpdateMetadata makes it unknown, and late records go to it: nothing in them is of the past but the topic.
+    /// Kafka's brokers do the same.
     pub(super) fn may_be_doubled(&self) -> bool {
+        let stays = |topic: &str| topic != operator::NAME;
         match self {
             Message::Control { request, .. } => match &**request {
                 Control::LeaderAndIsr(request) => {
-                    request.topic_states.iter().all(|topic| &*topic.topic_name != operator::NAME)
+                    request.topic_states.iter().all(|topic| stays(&topic.topic_name))
                 }
                 Control::UpdateMetadata(request) => {
-                    request.topic_states.iter().all(|topic| &*topic.topic_name != operator::NAME)
+                    request.topic_states.iter().all(|topic| stays(&topic.topic_name))
                 }
-                Control::StopReplica(_) => true,
+                Control::StopReplica(request) => {
+                    request.topic_states.iter().all(|topic| stays(&topic.topic_name))
+                }
             },
-            Message::Alter { .. } | Message::Fetch { .. } | Message::Produce { .. } => true,
+            Message::Produce { partition, .. } => stays(&partition.topic),
+            Message::Alter { .. } | Message::Fetch { .. } => true,
             _ => false,
         }
     }

@@ -99,9 +99,17 @@ impl Simulation {
 
     /// When the topic leaves ZooKeeper no replica of it is left anywhere.
     fn look_whether_it_is_gone(&mut self) {
-        let paths = [topic::path(NAME), admin::delete_topic_path(NAME)];
-        if paths.iter().any(|path| self.zookeeper.data(path).is_some()) {
-            return;
+        let is_there = |path: &str| self.zookeeper.data(path).is_some();
+        match (is_there(&topic::path(NAME)), is_there(&admin::delete_topic_path(NAME))) {
+            (_, true) => return,
+            (true, false) => {
+                // The controller had not heard of the topic yet, and drops such requests, as Kafka's does.
+                self.counts.add("topic deletion requested again");
+                self.zookeeper.put(admin::delete_topic_path(NAME), Vec::new());
+                self.tell_of_changes();
+                return;
+            }
+            (false, false) => {}
         }
         let mut left = Vec::new();
         for (id, machine) in &self.machines {

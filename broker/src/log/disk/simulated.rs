@@ -274,10 +274,17 @@ impl SimulatedDisk {
     pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock_state();
         state.check_sync(path)?;
-        let inside = |file: &Path| file.parent() == Some(path);
+        let name = path.as_os_str().as_encoded_bytes();
+        let name = name.strip_suffix(b"/").unwrap_or(name);
+        let inside = |file: &Path| {
+            let rest = file.as_os_str().as_encoded_bytes().strip_prefix(name);
+            let rest = rest.and_then(|rest| rest.strip_prefix(b"/"));
+            rest.is_some_and(|rest| !rest.contains(&b'/'))
+        };
         // What a directory holds stands together, by the order of paths.
         let below = |files: &BTreeMap<PathBuf, SimulatedFile>| -> Vec<(PathBuf, SimulatedFile)> {
-            let below = files.range(path.to_path_buf()..).take_while(|(file, _)| file.starts_with(path));
+            let starts = |file: &Path| file.as_os_str().as_encoded_bytes().starts_with(name);
+            let below = files.range(path.to_path_buf()..).take_while(|(file, _)| starts(file));
             below.filter(|(file, _)| inside(file)).map(cloned_pair).collect()
         };
         let (live, durable) = (below(&state.files), below(&state.durable_files));
