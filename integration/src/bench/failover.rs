@@ -130,7 +130,8 @@ fn suffer(fate: Fate, cluster: &mut Cluster, observer: &Observer, gaps: &Gaps) -
         Fate::Shutdown | Fate::ShutdownController => drop(cluster.terminate(victim)),
         Fate::Sleep => cluster.signal(victim, Signal::STOP),
     }
-    gaps.wait_for_all(PATIENCE);
+    // librdkafka waits a minute for the answers of a broker that sleeps.
+    gaps.wait_for_all(PATIENCE * 3);
     let longest = gaps.longest().into_iter().max().unwrap_or_default();
     match fate {
         Fate::Sleep => cluster.signal(victim, Signal::CONT),
