@@ -137,6 +137,8 @@ pub struct LogDirsConfig {
     pub dirs: Vec<PathBuf>,
     pub retention_check_interval: Duration,
     pub flush_check_interval: Duration,
+    /// Whether what is acknowledged is on disk.
+    pub flush_before_ack: bool,
     pub recovery_point_checkpoint_interval: Duration,
     pub start_offset_checkpoint_interval: Duration,
     /// Delay of periodic tasks after start.

@@ -73,8 +73,9 @@ pub(super) async fn answer(
             append_all(context, request, asked, acks, transactional_id.is_some()).await
         }
     };
-    if acks_on_wire == -1 {
-        wait_for_replicas(&mut outcomes, deadline).await;
+    match acks_on_wire {
+        0 => store_in_background(&mut outcomes),
+        _ => wait_until_stored(&mut outcomes, deadline).await,
     }
     Ok(Produced {
         first_error: outcomes
@@ -126,8 +127,21 @@ async fn append_all(
     super::off_the_runtime(move || append::all(&context, items, &terms)).await
 }
 
-/// Waits until every record stored is on as many replicas as acks=all wants, or `deadline`.
-async fn wait_for_replicas(outcomes: &mut BTreeMap<(Str, i32), Outcome>, deadline: tokio::time::Instant) {
+/// Nobody waits for these, but consumers see them only once they are on disk, where that is asked for.
+fn store_in_background(outcomes: &mut BTreeMap<(Str, i32), Outcome>) {
+    let stored = outcomes.values_mut().filter_map(|outcome| outcome.as_mut().ok());
+    for acks in stored.filter_map(|stored| stored.acks.take()) {
+        if acks.partition.flushes_before_ack() {
+            tokio::spawn(async move {
+                // A disk that fails takes the partition offline, and that is told there.
+                acks.partition.wait_for_flush(acks.required).await.ok();
+            });
+        }
+    }
+}
+
+/// Waits until every record is stored as the producer wants it, or until `deadline`.
+async fn wait_until_stored(outcomes: &mut BTreeMap<(Str, i32), Outcome>, deadline: tokio::time::Instant) {
     let mut waiting: FuturesUnordered<_> = outcomes
         .values_mut()
         .filter_map(|outcome| outcome.as_mut().ok())
@@ -135,7 +149,7 @@ async fn wait_for_replicas(outcomes: &mut BTreeMap<(Str, i32), Outcome>, deadlin
         .map(|(stored, acks)| async move {
             // Counts until it is known better.
             stored.error = ErrorCode::RequestTimedOut;
-            stored.error = match acks.partition.wait_for_acks(acks.epoch, acks.required).await {
+            stored.error = match acks.partition.wait_for(acks.acks, acks.epoch, acks.required).await {
                 Ok(()) => ErrorCode::None,
                 Err(error) => error.code(),
             };

@@ -89,6 +89,7 @@ pub(super) fn topic_configs(dynamic: &Arc<DynamicConfig>) -> TopicConfigs {
             message_timestamp_after_max_ms: bound_ms("message.timestamp.after.max.ms"),
             compression: compression(&value),
             downconversion_enabled: value("message.downconversion.enable") != Some(Value::Boolean(false)),
+            flush_before_ack: broker.log.flush_before_ack,
         })
     })
 }

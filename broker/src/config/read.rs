@@ -300,6 +300,7 @@ impl Reader<'_> {
             dirs,
             retention_check_interval: self.wait("log.retention.check.interval.ms"),
             flush_check_interval: self.wait("log.flush.scheduler.interval.ms"),
+            flush_before_ack: self.boolean("flush.before.ack"),
             recovery_point_checkpoint_interval: self.wait("log.flush.offset.checkpoint.interval.ms"),
             start_offset_checkpoint_interval: self.wait("log.flush.start.offset.checkpoint.interval.ms"),
             initial_task_delay: self.wait("log.initial.task.delay.ms"),

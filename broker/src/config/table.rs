@@ -60,6 +60,10 @@ pub const OURS: &[Definition] = &[
         "Whether a broker whose process died is replaced at once: others notice that its connections ended and its \
          listener refuses new ones, and remove its registration. Otherwise its ZooKeeper session has to end first.",
     ),
+    boolean("flush.before.ack").or("false").kept(
+        "Whether records are synced to disk before they are acknowledged: by the leader, and with acks=all by every \
+         replica in sync. Many records share one sync.",
+    ),
 ];
 
 /// Keys of Kafka's authorizer. They mean nothing without `authorizer.class.name`.

@@ -58,10 +58,7 @@ impl Appending {
     /// Returns when as many replicas have the records as `offsets.commit.required.acks` asks for, or
     /// `offsets.commit.timeout.ms` is over.
     pub async fn done(self) -> Result<(), ErrorCode> {
-        if self.acks != RequiredAcks::All {
-            return Ok(());
-        }
-        match timeout(self.limit, self.partition.wait_for_acks(self.epoch, self.required)).await {
+        match timeout(self.limit, self.partition.wait_for(self.acks, self.epoch, self.required)).await {
             Ok(outcome) => outcome.map_err(|error| error.code()),
             Err(_) => Err(ErrorCode::RequestTimedOut),
         }

@@ -53,7 +53,7 @@ impl Task {
         let id = partition.id();
         match Step::after(&data) {
             Step::Truncate(found) => truncate(partition, ask.leader_epoch, found).await,
-            Step::Append => append(partition, ask, &data),
+            Step::Append => append(partition, ask, &data).await,
             Step::Reposition => self.reposition(connection, partition, ask.leader_epoch).await,
             Step::Fenced => {
                 tracing::info!(
@@ -136,7 +136,8 @@ impl Task {
     }
 }
 
-fn append(partition: &Partition, ask: &Ask, data: &PartitionData) -> Outcome {
+/// The next fetch says that this is stored, so it is, to the degree that the broker promises.
+async fn append(partition: &Arc<Partition>, ask: &Ask, data: &PartitionData) -> Outcome {
     let records: &[u8] = match &data.records {
         Some(Records::Memory(bytes)) => bytes,
         // What is decoded from the wire is in memory.
@@ -148,7 +149,14 @@ fn append(partition: &Partition, ask: &Ask, data: &PartitionData) -> Outcome {
         high_watermark: Offset(data.high_watermark),
         log_start: Offset(data.log_start_offset),
     };
-    Outcome::of(partition.id(), partition.append_as_follower(ask.leader_epoch, &answer, Now::read()))
+    let appended = partition.append_as_follower(ask.leader_epoch, &answer, Now::read());
+    if appended.is_ok() && !records.is_empty() && partition.flushes_before_ack() {
+        let end = partition.status().end;
+        if let Err(error) = partition.wait_for_flush(end).await {
+            return Outcome::of::<()>(partition.id(), Err(error.into()));
+        }
+    }
+    Outcome::of(partition.id(), appended)
 }
 
 async fn truncate(partition: &Arc<Partition>, epoch: LeaderEpoch, found: EpochEnd) -> Outcome {

@@ -71,7 +71,13 @@ impl Log {
         self.home.note(self.flush_job(up_to, now_ms).map_err(LogError::from)).map(Some)
     }
 
-    /// Takes the outcome of a job that [`Log::flush_due`] gave.
+    /// Syncs everything appended so far, outside the partition's lock.
+    pub fn flush_now(&self, now_ms: i64) -> Result<FlushJob, LogError> {
+        self.home.check_online()?;
+        self.home.note(self.flush_job(self.end, now_ms).map_err(LogError::from))
+    }
+
+    /// Takes the outcome of a job that [`Log::flush_due`] or [`Log::flush_now`] gave.
     pub fn flushed(&mut self, outcome: Result<Flushed, DiskError>) -> Result<(), LogError> {
         let outcome = self.home.note(outcome.map_err(LogError::from))?;
         if outcome.cuts == self.cuts() {

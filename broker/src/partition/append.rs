@@ -1,5 +1,7 @@
 //! The leader's append, and the wait until it is replicated.
 
+use std::sync::Arc;
+
 use client::ids::{LeaderEpoch, Offset};
 
 use super::{Partition, PartitionError};
@@ -40,7 +42,7 @@ pub struct Append {
 impl Partition {
     /// Appends validated batches, whose offsets and leader epoch are set here in place. With
     /// [`RequiredAcks::All`] the append is refused while too few replicas are in sync; whoever
-    /// asked for it then awaits [`Partition::wait_for_acks`].
+    /// asked for it then awaits [`Partition::wait_for`].
     pub fn append_as_leader(
         &self,
         batches: &mut [u8],
@@ -91,8 +93,24 @@ impl Partition {
         })
     }
 
-    /// Returns when every replica in sync has what was appended, or when that can no longer be
-    /// known here. The caller sets the time limit.
+    /// Returns when as many replicas have what was appended as `acks` asks for, or when that can no
+    /// longer be known here. The caller sets the time limit.
+    pub async fn wait_for(
+        self: &Arc<Self>,
+        acks: RequiredAcks,
+        epoch: LeaderEpoch,
+        required: Offset,
+    ) -> Result<(), PartitionError> {
+        if self.flushes_before_ack() {
+            self.wait_for_flush(required).await?;
+        }
+        match acks {
+            RequiredAcks::None | RequiredAcks::Leader => Ok(()),
+            RequiredAcks::All => self.wait_for_acks(epoch, required).await,
+        }
+    }
+
+    /// Returns when every replica in sync has what was appended, or when that can no longer be known here.
     pub async fn wait_for_acks(&self, epoch: LeaderEpoch, required: Offset) -> Result<(), PartitionError> {
         let mut facts = self.status.subscribe();
         loop {

@@ -18,6 +18,8 @@ pub struct TopicConfig {
     pub compression: Option<Compression>,
     /// `message.downconversion.enable`
     pub downconversion_enabled: bool,
+    /// `flush.before.ack` of the broker.
+    pub flush_before_ack: bool,
 }
 
 impl Default for TopicConfig {
@@ -30,6 +32,7 @@ impl Default for TopicConfig {
             message_timestamp_after_max_ms: i64::MAX,
             compression: None,
             downconversion_enabled: true,
+            flush_before_ack: false,
         }
     }
 }

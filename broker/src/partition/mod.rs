@@ -8,6 +8,7 @@ mod append;
 mod config;
 pub mod epochs;
 mod error;
+mod flush;
 mod follow;
 pub mod follower;
 mod housekeeping;
@@ -66,6 +67,8 @@ pub struct Partition {
     around: Arc<Surroundings>,
     inner: Mutex<Inner>,
     status: watch::Sender<Status>,
+    /// Whose turn it is to sync the log.
+    flushing: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -102,7 +105,8 @@ impl Partition {
             config,
             log: None,
         };
-        Partition { id, around, inner: Mutex::new(inner), status: watch::Sender::new(Status::UNASSIGNED) }
+        let status = watch::Sender::new(Status::UNASSIGNED);
+        Partition { id, around, inner: Mutex::new(inner), status, flushing: Arc::default() }
     }
 
     pub fn id(&self) -> &TopicPartition {
@@ -155,8 +159,9 @@ impl Partition {
     }
 
     fn publish(&self, inner: &mut Inner, metadata: &ClusterMetadata) {
-        if let (Role::Leader(leader), Some(log)) = (&inner.role, &mut inner.log) {
-            log.set_high_watermark(leader.high_watermark());
+        let confirmed = inner.log.as_ref().and_then(|log| inner.confirmed(log));
+        if let (Some(confirmed), Some(log)) = (confirmed, &mut inner.log) {
+            log.set_high_watermark(confirmed);
         }
         let status = inner.status(metadata);
         self.status.send_if_modified(|known| {

@@ -105,6 +105,7 @@ impl Partition {
             if assignment.partition_epoch < inner.partition_epoch {
                 return Ok(Assigned::Unchanged);
             }
+            inner.settle_on_disk(now)?;
             let min_insync = inner.config.min_insync_replicas;
             let log = inner.log_mut()?;
             log.assign_epoch(assignment.leader_epoch, log.end_offset())?;
@@ -135,6 +136,7 @@ impl Partition {
             if assignment.partition_epoch < inner.partition_epoch {
                 return Ok(Assigned::Unchanged);
             }
+            inner.settle_on_disk(now)?;
             let log = inner.log_mut()?;
             if log.latest_epoch().is_none() {
                 // Without a history nothing can be compared: only what is known to be replicated stays.

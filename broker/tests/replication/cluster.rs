@@ -9,6 +9,7 @@ use std::time::Duration;
 use broker::cluster_view::ClusterView;
 use broker::config::{Config, LogDirsConfig, ReplicationConfig};
 use broker::control_fence::ControlFence;
+use broker::log::disk::SimulatedDisk;
 use broker::log::{Disk, LogConfig, LogDirs, LogDirsOptions};
 use broker::metadata::MetadataCache;
 use broker::partition::{Partition, TopicConfig};
@@ -46,6 +47,9 @@ pub(crate) struct Cluster {
     pub(crate) min_insync: usize,
     pub(crate) lag_max: Duration,
     pub(crate) log: LogConfig,
+    flush_before_ack: bool,
+    /// Of machines that can lose power; the others write real files.
+    disks: BTreeMap<i32, SimulatedDisk>,
 }
 
 /// A controller's answer that does not write.
@@ -76,6 +80,16 @@ pub(crate) struct Node {
 
 impl Cluster {
     pub(crate) fn new(ids: &[i32]) -> Cluster {
+        Cluster::with(ids, BTreeMap::new(), false)
+    }
+
+    /// Brokers on machines that can lose power.
+    pub(crate) fn on_machines(ids: &[i32], flush_before_ack: bool) -> Cluster {
+        let disks = ids.iter().map(|id| (*id, SimulatedDisk::new())).collect();
+        Cluster::with(ids, disks, flush_before_ack)
+    }
+
+    fn with(ids: &[i32], disks: BTreeMap<i32, SimulatedDisk>, flush_before_ack: bool) -> Cluster {
         let controller = runtime();
         let state =
             watch::Sender::new(State { leader: -1, leader_epoch: -1, isr: ids.to_vec(), version: -1 });
@@ -100,6 +114,8 @@ impl Cluster {
             min_insync: 1,
             lag_max: Duration::from_secs(30),
             log: LogConfig::default(),
+            flush_before_ack,
+            disks,
         };
         cluster.add(ids);
         cluster
@@ -124,6 +140,7 @@ impl Cluster {
         let config = Arc::new(TopicConfig {
             log: self.log.clone(),
             min_insync_replicas: self.min_insync,
+            flush_before_ack: self.flush_before_ack,
             ..TopicConfig::default()
         });
         let parts = ReplicasParts {
@@ -164,6 +181,12 @@ impl Cluster {
         node.runtime.shutdown_timeout(Duration::from_secs(10));
         self.ports.remove(&id);
         self.tell_metadata();
+    }
+
+    /// Ends a broker with its machine: whatever was not synced is gone.
+    pub(crate) fn cut_power(&mut self, id: i32) {
+        self.kill(id);
+        self.disks[&id].power_cut(|| false);
     }
 
     /// Ends a broker as an operator does.
@@ -353,7 +376,7 @@ impl Cluster {
 
     fn open_dirs(&self, id: i32, failed: mpsc::UnboundedSender<PathBuf>) -> LogDirs {
         let options = LogDirsOptions {
-            disk: Disk::Real,
+            disk: self.disks.get(&id).map_or(Disk::Real, |disk| Disk::Simulated(disk.clone())),
             paths: vec![self.log_dir(id)],
             recovery_threads: 1,
             delete_delay_ms: 60_000,
@@ -392,6 +415,7 @@ fn broker_config() -> Config {
 fn log_dirs_config() -> LogDirsConfig {
     let never = Duration::from_secs(3600);
     LogDirsConfig {
+        flush_before_ack: false,
         dirs: Vec::new(),
         retention_check_interval: never,
         flush_check_interval: never,

@@ -43,6 +43,52 @@ fn produce(cluster: &Cluster, id: i32, records: usize) -> Result<Append, Partiti
     Ok(appended)
 }
 
+/// Records acknowledged by all three in sync, then the power of all three machines. What is left.
+fn left_after_a_power_failure(flush_before_ack: bool) -> Offset {
+    let mut cluster = Cluster::on_machines(&[1, 2, 3], flush_before_ack);
+    cluster.elect(1, &[1, 2, 3], &[1, 2, 3]);
+    for _ in 0..5 {
+        let appended = append(&cluster, 1, 2, RequiredAcks::All).unwrap();
+        let partition = cluster.partition(1);
+        let (epoch, required) = (appended.epoch, appended.required);
+        cluster.block_on(1, partition.wait_for(RequiredAcks::All, epoch, required)).unwrap();
+    }
+    for id in [1, 2, 3] {
+        cluster.cut_power(id);
+    }
+    for id in [1, 2, 3] {
+        cluster.start(id);
+    }
+    cluster.elect(2, &[1, 2, 3], &[1, 2, 3]);
+    cluster.partition(2).status().end
+}
+
+#[test]
+fn what_was_synced_before_it_was_acknowledged_survives_the_power_of_all() {
+    assert_eq!(left_after_a_power_failure(true), Offset(10));
+    assert_eq!(left_after_a_power_failure(false), Offset(0), "nothing was synced by then");
+}
+
+#[test]
+fn the_watermark_waits_for_the_leaders_own_disk_and_many_share_a_sync() {
+    let mut cluster = Cluster::on_machines(&[1], true);
+    cluster.elect(1, &[1], &[1]);
+    let appends: Vec<Append> =
+        (0..20).map(|_| append(&cluster, 1, 1, RequiredAcks::Leader).unwrap()).collect();
+    let partition = cluster.partition(1);
+    assert_eq!(partition.status().high_watermark, Offset(0), "consumers see only what is on disk");
+    let waits = appends.iter().map(|a| partition.wait_for(RequiredAcks::Leader, a.epoch, a.required));
+    for stored in cluster.block_on(1, futures::future::join_all(waits)) {
+        stored.unwrap();
+    }
+    assert_eq!(partition.status().high_watermark, Offset(20));
+    drop(partition);
+    cluster.cut_power(1);
+    cluster.start(1);
+    cluster.elect(1, &[1], &[1]);
+    assert_eq!(cluster.partition(1).status().end, Offset(20));
+}
+
 #[test]
 fn a_follower_takes_over_and_the_old_leader_truncates_what_only_it_had() {
     let mut cluster = Cluster::new(&[1, 2, 3]);

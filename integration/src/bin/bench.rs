@@ -1,7 +1,7 @@
 //! Benchmarks on real processes: `scripts/bench NAME` builds everything for release and runs one.
 
 use clap::{Parser, Subcommand};
-use integration::bench::{failover, group_queries, machine, offset_commits, rebalance, watches};
+use integration::bench::{failover, flush, group_queries, machine, offset_commits, rebalance, watches};
 
 /// Measures a cluster of this machine's own, and prints the figures with the machine beside them.
 #[derive(Parser)]
@@ -20,6 +20,18 @@ enum Which {
         /// Of each request.
         #[arg(long, default_value_t = 10)]
         partitions: i32,
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
+    /// What syncing before acknowledging costs (`flush.before.ack`).
+    Flush {
+        /// Each waiting for one acknowledgement after the other.
+        #[arg(long, default_value_t = 64)]
+        producers: usize,
+        #[arg(long, default_value_t = 6)]
+        partitions: i32,
+        #[arg(long, default_value_t = 1_000)]
+        record_bytes: usize,
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
@@ -74,6 +86,9 @@ fn main() {
         Which::Failover { trials, session_ms, no_sleep, client } => {
             let sleep = !no_sleep;
             failover::run(&failover::Trials { count: trials, session_ms, sleep, whose: client });
+        }
+        Which::Flush { producers, partitions, record_bytes, seconds } => {
+            println!("{}", flush::run(&flush::Load { producers, partitions, record_bytes, seconds }));
         }
         Which::Rebalance { members, rounds } => println!("{}", rebalance::run(members, rounds)),
         Which::GroupQueries { groups } => println!("{}", group_queries::run(groups)),

@@ -39,13 +39,14 @@ pub(super) struct Stored {
     pub(super) base_offset: i64,
     pub(super) log_append_time_ms: i64,
     pub(super) log_start_offset: i64,
-    /// What acks=all waits for; nothing if there was nothing to append.
+    /// What the producer waits for; nothing if there was nothing to append.
     pub(super) acks: Option<Acks>,
 }
 
 #[derive(Debug)]
 pub(super) struct Acks {
     pub(super) partition: Arc<Partition>,
+    pub(super) acks: RequiredAcks,
     pub(super) epoch: LeaderEpoch,
     pub(super) required: Offset,
 }
@@ -161,7 +162,7 @@ fn append(
         base_offset: append.appended.first_offset.0,
         log_append_time_ms: append.appended.log_append_time_ms,
         log_start_offset: append.log_start.0,
-        acks: Some(Acks { partition, epoch: append.epoch, required: append.required }),
+        acks: Some(Acks { partition, acks, epoch: append.epoch, required: append.required }),
     })
 }
 
