@@ -30,7 +30,9 @@ impl<W: World> Term<W> {
         term.drop_notifications().await?;
         term.load().await?;
         term.queue_deletions().await?;
-        term.send_metadata([]);
+        // Kafka's tells of the brokers alone here, upon which those that have just started deny all topics for a moment.
+        let partitions: Vec<TopicPartition> = term.cluster.partitions().cloned().collect();
+        term.send_metadata(&partitions);
         term.start_replicas().await?;
         term.start_partitions().await?;
         term.resume_deletions().await?;

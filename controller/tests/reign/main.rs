@@ -156,8 +156,8 @@ fn a_failover_of_a_healthy_cluster_writes_nothing() {
     let _second = Reign::begin(&reign.memory, 2);
     check(
         &reign.memory.transcript(),
-        "to 1: UpdateMetadata brokers 1 2
-         to 2: UpdateMetadata brokers 1 2
+        "to 1: UpdateMetadata brokers 1 2, t-0 (leader 1, leader epoch 0, isr 1 2)
+         to 2: UpdateMetadata brokers 1 2, t-0 (leader 1, leader epoch 0, isr 1 2)
          to 1: LeaderAndIsr t-0 (leader 1, leader epoch 0, isr 1 2, version 0)
          to 2: LeaderAndIsr t-0 (leader 1, leader epoch 0, isr 1 2, version 0)
          to 1: UpdateMetadata brokers 1 2, t-0 (leader 1, leader epoch 0, isr 1 2)
@@ -173,7 +173,7 @@ fn a_leader_that_died_with_the_controller_costs_two_writes() {
     let _second = Reign::begin(&reign.memory, 2);
     check(
         &reign.memory.transcript(),
-        "to 2: UpdateMetadata brokers 2
+        "to 2: UpdateMetadata brokers 2, t-0 (leader 1, leader epoch 0, isr 1 2, offline 1)
          to 2: LeaderAndIsr t-0 (leader 1, leader epoch 0, isr 1 2, version 0)
          to 2: UpdateMetadata brokers 2, t-0 (leader 1, leader epoch 0, isr 1 2, offline 1)
          set t/partitions/0/state: leader -1, leader epoch 1, isr 2, controller 2; version 1

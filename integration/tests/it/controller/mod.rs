@@ -185,6 +185,14 @@ fn another_member_takes_over_and_fences_the_first() {
         // Two writes for what it led (the new controller finds the leader gone first), one for the rest.
         members[1].learns("t", 0, known(2, 2, &[2, 3])).await;
         members[1].learns("t", 2, known(3, 1, &[3, 2])).await;
+        // Who has just started denies the topics that the first request leaves out.
+        let first = |heard: &Vec<(Instant, Told)>| {
+            heard.iter().find_map(|(_, told)| match told {
+                Told::Metadata(update) if update.controller_epoch == 2 => Some(update.topic_states.len()),
+                _ => None,
+            })
+        };
+        assert_eq!(members[1].hears("of the second reign", first).await, 1);
         let active = members.iter().find(|member| member.is_active()).expect("one reigns");
         assert_eq!(active.controller.epoch().map(|epoch| epoch.0), Some(2));
         let (state, version) = state(&zk, "t", 0).await;
