@@ -12,6 +12,7 @@ use crate::apache::target_folder;
 use crate::foreign::kcat;
 use crate::ports::free_port;
 use crate::process::Process;
+use crate::servers::Servers;
 use crate::zookeeper::ZooKeeper;
 
 /// ZooKeeper's session timeout of the brokers here, in milliseconds.
@@ -22,9 +23,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Three brokers, or as many as asked for, with a ZooKeeper of their own. Everything ends with it.
 #[derive(Debug)]
-pub struct Cluster {
+pub struct Cluster<Z = ZooKeeper> {
     brokers: BTreeMap<i32, Member>,
-    pub zookeeper: ZooKeeper,
+    pub zookeeper: Z,
     folder: TempDir,
 }
 
@@ -67,6 +68,27 @@ impl Cluster {
         count: i32,
         properties: impl Fn(i32, u16) -> Vec<(String, String)>,
     ) -> Cluster {
+        let connect = format!("{}{chroot}", zookeeper.connect_string());
+        Cluster::assemble(zookeeper, &connect, count, properties)
+    }
+}
+
+impl Cluster<Servers> {
+    /// The same on several servers, without a path, all brokers with the same properties.
+    pub fn start_on_servers(servers: Servers, count: i32, properties: &[(&str, &str)]) -> Cluster<Servers> {
+        let connect = servers.connect_string();
+        let owned = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+        Cluster::assemble(servers, &connect, count, |_, _| properties.iter().map(owned).collect())
+    }
+}
+
+impl<Z> Cluster<Z> {
+    fn assemble(
+        zookeeper: Z,
+        connect: &str,
+        count: i32,
+        properties: impl Fn(i32, u16) -> Vec<(String, String)>,
+    ) -> Cluster<Z> {
         let folder = TempDir::new().expect("a temporary folder can be made");
         let mut brokers = BTreeMap::new();
         for id in 1..=count {
@@ -74,10 +96,9 @@ impl Cluster {
             std::fs::create_dir(&home).expect("a folder can be made");
             let port = free_port();
             let mut text = format!(
-                "broker.id={id}\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}\nzookeeper.connect={}{chroot}\n\
+                "broker.id={id}\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}\nzookeeper.connect={connect}\n\
                  zookeeper.session.timeout.ms={SESSION_TIMEOUT_MS}\nzookeeper.connection.timeout.ms={}\n",
                 home.join("data").display(),
-                zookeeper.connect_string(),
                 PATIENCE.as_millis(),
             );
             for (key, value) in properties(id, port) {
@@ -189,7 +210,7 @@ impl Cluster {
 }
 
 /// On a failing test, the brokers' last words are worth more than the assertion.
-impl Drop for Cluster {
+impl<Z> Drop for Cluster<Z> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;

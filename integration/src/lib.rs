@@ -20,6 +20,7 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod python;
+pub mod servers;
 pub mod sim;
 pub mod stock_tool;
 pub mod transcript;

@@ -89,7 +89,8 @@ impl ZooKeeper {
         self.wait_until_serving();
     }
 
-    fn launch(&mut self) {
+    /// Starts the server again on its port and data; it runs no longer.
+    pub(crate) fn launch(&mut self) {
         let mut command = Command::new("java");
         command.args(java_arguments(self.folder.path()));
         self.process = Some(Process::start(&mut command, &self.file("log")));

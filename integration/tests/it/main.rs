@@ -38,3 +38,4 @@ mod topics_ours;
 mod topics_tool;
 mod zk;
 mod znodes;
+mod zookeeper_failures;

@@ -1,7 +1,7 @@
 //! The cluster of docker-compose.yml, each node in a container. Brokers run without any right; what is done to their
 //! links is done from a container beside each.
 
-mod docker;
+mod engine;
 mod network;
 mod overlay;
 
@@ -17,8 +17,9 @@ use super::system::{failed, not_running, replace, system, write};
 use crate::cluster::ottla;
 use crate::ports::free_port;
 use crate::zookeeper::four_letters;
-pub use docker::missing;
-use docker::{compose, docker};
+use engine::compose;
+pub(crate) use engine::docker;
+pub use engine::missing;
 use network::Links;
 
 /// Where docker-compose.yml is.

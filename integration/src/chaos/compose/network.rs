@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::docker::docker;
+use super::docker;
 use super::{SUBNET, container, side};
 use crate::chaos::arena::{ArenaError, End, Node, Weather};
 

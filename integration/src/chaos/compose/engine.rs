@@ -5,7 +5,8 @@ use std::process::Command;
 use crate::chaos::arena::ArenaError;
 use crate::chaos::system::system;
 
-pub(super) fn docker(arguments: &[&str]) -> Result<String, ArenaError> {
+/// Runs `docker` to its end, and gives what it printed.
+pub(crate) fn docker(arguments: &[&str]) -> Result<String, ArenaError> {
     system(Command::new("docker").args(arguments))
 }
 
