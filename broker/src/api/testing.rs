@@ -57,6 +57,13 @@ impl Default for Layout<'_> {
     }
 }
 
+impl Layout<'_> {
+    /// Leaders by partition.
+    fn numbered(&self) -> impl Iterator<Item = (i32, i32)> {
+        self.leaders.iter().enumerate().map(|(partition, leader)| (partition as i32, *leader))
+    }
+}
+
 impl OneBroker {
     pub(crate) const FIRST_PRODUCER_ID: i64 = 3000;
 
@@ -128,9 +135,8 @@ impl OneBroker {
 
     /// Tells the broker of brokers 1 to 3 and of a topic, as a controller would.
     pub(crate) async fn assign(&self, layout: &Layout<'_>) {
-        let Layout { topic, id, leaders, replicas, isr, epoch } = *layout;
-        let numbered = || leaders.iter().enumerate().map(|(partition, leader)| (partition as i32, *leader));
-        let roles = numbered().map(|(partition_index, leader)| LeaderAndIsrPartitionState {
+        let Layout { topic, id, replicas, isr, epoch, .. } = *layout;
+        let roles = layout.numbered().map(|(partition_index, leader)| LeaderAndIsrPartitionState {
             partition_index,
             leader,
             leader_epoch: epoch,
@@ -152,8 +158,13 @@ impl OneBroker {
         };
         let response = self.call(7, &request).await;
         assert_eq!(response.error_code, ErrorCode::None.code());
+        self.announce(layout).await;
+    }
 
-        let states = numbered().map(|(partition_index, leader)| UpdateMetadataPartitionState {
+    /// Tells it what everybody hears, not its own role.
+    pub(crate) async fn announce(&self, layout: &Layout<'_>) {
+        let Layout { topic, id, replicas, isr, epoch, .. } = *layout;
+        let states = layout.numbered().map(|(partition_index, leader)| UpdateMetadataPartitionState {
             partition_index,
             leader,
             leader_epoch: epoch,

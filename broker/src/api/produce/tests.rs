@@ -321,3 +321,37 @@ async fn a_former_leader_names_its_successor_before_the_metadata_do() {
     assert_eq!(answer.error_code, ErrorCode::NotLeaderOrFollower.code());
     assert_eq!((answer.current_leader.leader_id, answer.current_leader.leader_epoch), (2, 1));
 }
+
+#[tokio::test]
+async fn records_wait_for_a_role_that_is_to_come() {
+    let broker = OneBroker::start();
+    let request = |records| ProduceRequest { timeout_ms: 60_000, ..produce(1, &[("t", 0, records)]) };
+    let early = request(batch(&["early"], 1));
+    let early = broker.call(9, &early);
+    tokio::pin!(early);
+    assert!((&mut early).now_or_never().is_none(), "the controller said nothing yet");
+    broker.assign(&Layout::default()).await;
+    assert_eq!(answers(early.await)[0].1, stored(0));
+
+    // Everybody is told of the next leader, this broker is it, and has yet to be told itself.
+    broker.assign(&Layout { leaders: &[2], epoch: 1, ..Layout::default() }).await;
+    assert_eq!(
+        one(&broker, 9, 1, batch(&["refused"], 1)).await.error_code,
+        ErrorCode::NotLeaderOrFollower.code()
+    );
+    broker.announce(&Layout { epoch: 2, ..Layout::default() }).await;
+    let next = request(batch(&["next"], 1));
+    let next = broker.call(9, &next);
+    tokio::pin!(next);
+    assert!((&mut next).now_or_never().is_none(), "it is about to lead");
+    broker.assign(&Layout { epoch: 2, ..Layout::default() }).await;
+    assert_eq!(answers(next.await)[0].1, stored(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_do_not_wait_forever_for_a_role() {
+    let broker = OneBroker::start();
+    let request = ProduceRequest { timeout_ms: 600_000, ..produce(1, &[("t", 0, batch(&["a"], 1))]) };
+    let answered = answers(broker.call(9, &request).await);
+    assert_eq!(answered[0].1.error_code, ErrorCode::UnknownTopicOrPartition.code());
+}

@@ -1,0 +1,43 @@
+//! A broker that has just started does not know yet what it leads. Kafka's refuses records then, batch
+//! by batch, until its role arrives between two of them: the second of two batches on their way is then
+//! out of order, upon which librdkafka numbers all its records anew and stores twice what was stored
+//! before the broker died. Here they wait.
+
+use std::time::Duration;
+
+use client::wire::Str;
+use tokio::time::{Instant, sleep_until};
+
+use super::Context;
+
+/// A controller needs a fraction of this to tell a broker that it leads.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until this broker knows its role in the partitions, but not beyond `deadline`.
+pub(super) async fn known(context: &Context, partitions: &[(&Str, i32)], deadline: Instant) {
+    let (mut roles, mut cluster) = (context.replicas.role_changes(), context.metadata.changed());
+    let deadline = deadline.min(Instant::now() + PATIENCE);
+    while partitions.iter().any(|(topic, partition)| is_to_come(context, topic, *partition)) {
+        tokio::select! {
+            Ok(()) = roles.changed() => {}
+            Ok(()) = cluster.changed() => {}
+            () = sleep_until(deadline) => return,
+        }
+    }
+}
+
+/// Whether the controller has a role for this broker that it has yet to tell: it names it as leader to
+/// everybody, or has said nothing at all so far.
+fn is_to_come(context: &Context, topic: &str, partition: i32) -> bool {
+    let replica = context.replicas.partition(topic, partition).map(|replica| replica.status());
+    if replica.is_some_and(|status| status.leading_since.is_some() || status.offline) {
+        return false;
+    }
+    let cluster = context.metadata.snapshot();
+    if cluster.brokers().is_empty() {
+        return true;
+    }
+    let Some(announced) = cluster.partition(topic, partition) else { return false };
+    announced.leader == Some(context.admin.me)
+        && replica.is_none_or(|status| status.epoch < announced.leader_epoch)
+}
