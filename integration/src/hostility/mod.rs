@@ -47,6 +47,9 @@ const PATIENCE_SMALL: Duration = Duration::from_secs(5);
 /// A large request may have to wait until slow senders are given up for it.
 const PATIENCE_LARGE: Duration = Duration::from_secs(30);
 
+/// How often the crowd asks: silence for `connections.max.idle.ms` would end its connections.
+const NOW_AND_THEN: Duration = Duration::from_secs(60);
+
 /// How much of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
@@ -134,7 +137,14 @@ async fn be_hostile(cluster: &Cluster, scale: Scale) -> Report {
     let refused = crowd.oversize().await;
     phase(format!("{refused} frames of impossible lengths, refused"), since);
     let since = Instant::now();
-    let attack = attack::attack(address, scale.frames, scale.seed).await;
+    let attack = attack::attack(address, scale.frames, scale.seed);
+    tokio::pin!(attack);
+    let attack = loop {
+        tokio::select! {
+            attack = &mut attack => break attack,
+            () = tokio::time::sleep(NOW_AND_THEN) => crowd.ask_all().await,
+        }
+    };
     phase(format!("{} damaged requests", scale.frames), since);
     let since = Instant::now();
     crowd.ask_all().await;
