@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use client::connection::Connection;
+use client::wire::ErrorCode;
 use client::wire::messages::create_topics_request::CreatableTopic;
 use client::wire::messages::leave_group_request::MemberIdentity;
 use client::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -145,10 +146,19 @@ async fn commit(connection: &Connection, commit: &Commit<'_>) {
         topics: commit.at.iter().map(one).collect(),
         ..OffsetCommitRequest::default()
     };
-    let response = ask(connection, commit.version, &request).await;
-    let codes: Vec<i16> =
-        response.topics.iter().flat_map(|topic| topic.partitions.iter().map(|one| one.error_code)).collect();
-    assert_eq!(codes, vec![0; commit.at.len()], "{}", commit.group);
+    let started = std::time::Instant::now();
+    loop {
+        let response = ask(connection, commit.version, &request).await;
+        let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+        let codes: Vec<i16> = partitions.map(|one| one.error_code).collect();
+        // Apache's coordinator says so in its first moments, also of groups that it describes; clients ask again.
+        let is_too_early = codes.contains(&ErrorCode::CoordinatorNotAvailable.code());
+        if !is_too_early || started.elapsed() > PATIENCE {
+            assert_eq!(codes, vec![0; commit.at.len()], "{}", commit.group);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 fn seen(offsets: &[(&str, i32, i64)]) -> Vec<(String, i32, i64)> {
