@@ -71,8 +71,7 @@ pub(super) async fn answer(
         Some(rejection) => asked.into_keys().map(|partition| (partition, Err(rejection.clone()))).collect(),
         None => {
             let acks = RequiredAcks::from_wire(acks_on_wire);
-            let partitions: Vec<_> = asked.keys().map(|(topic, partition)| (topic, *partition)).collect();
-            roles::known(context, &partitions, deadline).await;
+            roles::known(context, asked.keys(), deadline).await;
             append_all(context, request, asked, acks, transactional_id.is_some()).await
         }
     };

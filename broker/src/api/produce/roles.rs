@@ -14,10 +14,19 @@ use super::Context;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits until this broker knows its role in the partitions, but not beyond `deadline`.
-pub(super) async fn known(context: &Context, partitions: &[(&Str, i32)], deadline: Instant) {
+pub(super) async fn known<'a>(
+    context: &Context,
+    partitions: impl Iterator<Item = &'a (Str, i32)> + Clone,
+    deadline: Instant,
+) {
+    let any_to_come = || partitions.clone().any(|(topic, index)| is_to_come(context, topic, *index));
+    if !any_to_come() {
+        return;
+    }
     let (mut roles, mut cluster) = (context.replicas.role_changes(), context.metadata.changed());
     let deadline = deadline.min(Instant::now() + PATIENCE);
-    while partitions.iter().any(|(topic, partition)| is_to_come(context, topic, *partition)) {
+    // Once more: what came before the subscription wakes nobody.
+    while any_to_come() {
         tokio::select! {
             Ok(()) = roles.changed() => {}
             Ok(()) = cluster.changed() => {}
