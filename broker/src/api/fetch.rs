@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::ids::{BrokerId, Offset};
+use client::ids::{BrokerEpoch, BrokerId, Offset};
 use client::wire::messages::fetch_request::FetchTopic;
 use client::wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use client::wire::messages::{FetchRequest, FetchResponse};
@@ -33,8 +33,8 @@ const FIRST_WITH_TOPIC_IDS: i16 = 13;
 #[derive(Debug, Clone, Copy)]
 struct Terms {
     version: i16,
-    /// `None`: a consumer.
-    follower: Option<BrokerId>,
+    /// Who it is, and under which registration, −1 if it does not say. `None`: a consumer.
+    follower: Option<(BrokerId, BrokerEpoch)>,
     read_committed: bool,
     /// Of the whole response; negative values are refused partition by partition.
     max_bytes: i64,
@@ -44,7 +44,10 @@ struct Terms {
 
 impl Terms {
     fn of(body: &FetchRequest, version: i16, fetch_max_bytes: usize) -> Result<Terms, ErrorCode> {
-        let replica = if version >= 15 { body.replica_state.replica_id } else { body.replica_id };
+        let (replica, registration) = match version >= 15 {
+            true => (body.replica_state.replica_id, body.replica_state.replica_epoch),
+            false => (body.replica_id, -1),
+        };
         let read_committed = match body.isolation_level {
             0 => false,
             1 => true,
@@ -53,7 +56,7 @@ impl Terms {
         let max_bytes = i64::from(body.max_bytes).min(i64::try_from(fetch_max_bytes).unwrap_or(i64::MAX));
         Ok(Terms {
             version,
-            follower: (replica >= 0).then_some(BrokerId(replica)),
+            follower: (replica >= 0).then_some((BrokerId(replica), BrokerEpoch(registration))),
             read_committed,
             max_bytes,
             min_bytes: i64::from(body.min_bytes).min(max_bytes),

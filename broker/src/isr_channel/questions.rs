@@ -9,6 +9,7 @@ use client::wire::messages::alter_partition_response::PartitionData as Partition
 use client::wire::messages::{AlterPartitionRequest, AlterPartitionResponse};
 use client::wire::{ErrorCode, Str};
 
+use crate::partition::leader::IsrChange;
 use crate::partition::{IsrAnswer, Proposed};
 
 /// The version with topic ids and replica epochs, of inter-broker protocol 3.5 and later.
@@ -155,8 +156,14 @@ fn partition_data(proposed: &Proposed, version: i16) -> PartitionData {
         ..PartitionData::default()
     };
     if version >= VERSION {
-        data.new_isr_with_epochs =
-            proposal.isr.iter().map(|id| BrokerState { broker_id: id.0, broker_epoch: -1 }).collect();
+        let member = |id: &BrokerId| {
+            let broker_epoch = match proposal.why {
+                IsrChange::Expand(joins, registration) if joins == *id => registration.0,
+                _ => -1,
+            };
+            BrokerState { broker_id: id.0, broker_epoch }
+        };
+        data.new_isr_with_epochs = proposal.isr.iter().map(member).collect();
     } else {
         data.new_isr = proposal.isr.iter().map(|id| id.0).collect();
     }
@@ -185,4 +192,34 @@ fn answers(
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::leader::IsrProposal;
+
+    #[test]
+    fn who_joins_is_named_with_the_registration_it_fetched_under() {
+        let (one, two) = (BrokerId(1), BrokerId(2));
+        let asked = |why| {
+            let proposal = IsrProposal {
+                leader_epoch: LeaderEpoch(3),
+                partition_epoch: ZkVersion(6),
+                isr: vec![one, two],
+                why,
+            };
+            let mut questions = Questions::default();
+            let partition = TopicPartition::new("t", 0);
+            questions.add(Proposed { partition, topic_id: Uuid([7; 16]), proposal });
+            let (request, version) = questions.request(one, BrokerEpoch(11));
+            let members = &request.topics[0].partitions[0].new_isr_with_epochs;
+            (
+                version,
+                members.iter().map(|member| (member.broker_id, member.broker_epoch)).collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(asked(IsrChange::Expand(two, BrokerEpoch(22))), (3, vec![(1, -1), (2, 22)]));
+        assert_eq!(asked(IsrChange::Shrink(vec![BrokerId(3)])), (3, vec![(1, -1), (2, -1)]));
+    }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use client::ids::{BrokerId, LeaderEpoch, Offset, ZkVersion};
+use client::ids::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, ZkVersion};
 
 /// A follower whose position is not known yet.
 const UNKNOWN: Offset = Offset(-1);
@@ -91,7 +91,9 @@ pub struct IsrProposal {
 /// Which replicas a proposal adds or removes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum IsrChange {
-    Expand(BrokerId),
+    /// Who joins, and the registration under which it fetched, −1 if it did not say: the controller
+    /// refuses one that is not the present one (KIP-903).
+    Expand(BrokerId, BrokerEpoch),
     Shrink(Vec<BrokerId>),
 }
 
@@ -107,6 +109,8 @@ pub struct Assignment {
 /// What the leader knows of one follower.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Remote {
+    /// The registration under which it fetched last, −1 if it did not say.
+    registration: BrokerEpoch,
     end: Offset,
     log_start: Offset,
     /// The leader's end, and the time, when this follower fetched last.
@@ -116,7 +120,19 @@ struct Remote {
 }
 
 impl Remote {
-    const NEW: Remote = Remote { end: UNKNOWN, log_start: UNKNOWN, last_fetch: None, caught_up_at: None };
+    const NEW: Remote = Remote {
+        registration: BrokerEpoch(-1),
+        end: UNKNOWN,
+        log_start: UNKNOWN,
+        last_fetch: None,
+        caught_up_at: None,
+    };
+
+    /// Whether a fetch under `registration` was sent before one that is known: since then its log may
+    /// have lost its end with the machine's power.
+    fn is_past(&self, registration: BrokerEpoch) -> bool {
+        registration.0 >= 0 && registration < self.registration
+    }
 
     fn fetched(&mut self, end: Offset, log_start: Offset, leader_end: Offset, now: Instant) {
         let had_all_at = match self.last_fetch {
@@ -315,15 +331,18 @@ impl Leader {
     }
 
     /// A follower fetched from `end`, so it holds all before. `None` also if `from` is no replica.
+    /// What it sent under a registration before its newest, and comes late, says nothing of its log.
     pub fn follower_fetched(
         &mut self,
-        from: BrokerId,
+        from: (BrokerId, BrokerEpoch),
         end: Offset,
         log_start: Offset,
         at: &Moment<'_>,
     ) -> Option<IsrProposal> {
         let leader_end = self.end;
-        let remote = self.followers.get_mut(&from)?;
+        let (id, registration) = from;
+        let remote = self.followers.get_mut(&id).filter(|remote| !remote.is_past(registration))?;
+        remote.registration = registration;
         remote.fetched(end, log_start, leader_end, at.now);
         let proposal = self.propose_expansion(from, end, at);
         self.advance(at);
@@ -394,7 +413,12 @@ impl Leader {
 
     /// A follower may join once it holds all that consumers may have seen, and has reached the
     /// present epoch (KIP-279's window: before that it may hold records the leader does not).
-    fn propose_expansion(&mut self, id: BrokerId, end: Offset, at: &Moment<'_>) -> Option<IsrProposal> {
+    fn propose_expansion(
+        &mut self,
+        (id, registration): (BrokerId, BrokerEpoch),
+        end: Offset,
+        at: &Moment<'_>,
+    ) -> Option<IsrProposal> {
         let Isr::Committed(isr) = &self.isr else { return None };
         let in_sync = end >= self.high_watermark && end >= self.epoch_start;
         if !in_sync || isr.contains(&id) || !(at.is_alive)(id) {
@@ -402,7 +426,7 @@ impl Leader {
         }
         let mut proposed = isr.clone();
         proposed.push(id);
-        Some(self.propose(proposed, IsrChange::Expand(id)))
+        Some(self.propose(proposed, IsrChange::Expand(id, registration)))
     }
 
     fn propose(&mut self, proposed: Vec<BrokerId>, why: IsrChange) -> IsrProposal {

@@ -1,7 +1,7 @@
 //! What fetchers and those who ask for offsets get from a partition.
 
 use bytes::Bytes;
-use client::ids::{BrokerId, LeaderEpoch, Offset};
+use client::ids::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
 use client::wire::Records;
 
 use super::epochs::{Divergence, EpochEnd, divergence};
@@ -20,6 +20,8 @@ pub enum Reader {
     },
     Replica {
         id: BrokerId,
+        /// The registration under which it asks, −1 if it does not say (KIP-903).
+        registration: BrokerEpoch,
         log_start: Offset,
         /// True when the request arrives; false when a parked one is read again, since the
         /// follower's position was recorded on arrival.
@@ -132,13 +134,14 @@ impl Partition {
     /// watermark and propose its return into the in-sync set.
     pub fn read(&self, args: &ReadArgs, now: Now) -> Result<Read, PartitionError> {
         match args.reader {
-            Reader::Replica { id, log_start, record_position: true } => {
+            Reader::Replica { id, registration, log_start, record_position: true } => {
                 let mut proposed = None;
                 let read = self.change(now, |inner, moment| {
                     let read = inner.read(args)?;
                     if read.diverging.is_none() {
                         let (leader, _) = inner.leading()?;
-                        let proposal = leader.follower_fetched(id, args.offset, log_start, moment);
+                        let proposal =
+                            leader.follower_fetched((id, registration), args.offset, log_start, moment);
                         proposed = proposal.map(|proposal| (inner.topic_id, proposal));
                     }
                     Ok(read)

@@ -10,7 +10,7 @@ use broker::partition::{
 };
 use broker::replicas::Replicas;
 use bytes::Bytes;
-use client::ids::{BrokerId, LeaderEpoch, Offset, Uuid};
+use client::ids::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, Uuid};
 use client::wire::messages::fetch_request::FetchPartition;
 use client::wire::messages::fetch_response::{EpochEndOffset, FetchableTopicResponse, PartitionData};
 use client::wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
@@ -134,6 +134,7 @@ fn args(request: &FetchRequest, asked: &FetchPartition, record_position: bool) -
     ReadArgs {
         reader: FetchReader::Replica {
             id: BrokerId(request.replica_state.replica_id),
+            registration: BrokerEpoch(request.replica_state.replica_epoch),
             log_start: Offset(asked.log_start_offset),
             record_position,
         },

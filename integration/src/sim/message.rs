@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use client::fetch_session::Ask;
-use client::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use client::ids::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicPartition};
 use client::wire::ErrorCode;
 use client::wire::messages::fetch_response::PartitionData;
 use client::wire::messages::{
@@ -142,7 +142,8 @@ pub(super) enum Message {
     },
     Fetch {
         id: u64,
-        follower: BrokerId,
+        /// Who it is, and under which registration.
+        follower: (BrokerId, BrokerEpoch),
         asks: BTreeMap<TopicPartition, Ask>,
     },
     Fetched {

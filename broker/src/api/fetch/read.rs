@@ -177,8 +177,9 @@ pub(super) fn available(partition: &Partition, ask: &Ask, terms: &Terms) -> Resu
 
 fn args(ask: &Ask, terms: &Terms, pass: Pass, max_bytes: usize, at_least_one: bool) -> ReadArgs {
     let reader = match terms.follower {
-        Some(id) => Reader::Replica {
+        Some((id, registration)) => Reader::Replica {
             id,
+            registration,
             log_start: Offset(ask.log_start_offset),
             record_position: pass == Pass::First,
         },

@@ -5,6 +5,8 @@ use super::*;
 const ME: BrokerId = BrokerId(1);
 const TWO: BrokerId = BrokerId(2);
 const THREE: BrokerId = BrokerId(3);
+/// Of a follower that does not say under which registration it fetches.
+const UNTOLD: BrokerEpoch = BrokerEpoch(-1);
 const LAG_MAX: Duration = Duration::from_secs(30);
 
 fn assignment(epoch: i32, partition_epoch: i32, isr: &[BrokerId]) -> Assignment {
@@ -32,7 +34,7 @@ impl Clock {
 }
 
 fn fetch(leader: &mut Leader, from: BrokerId, end: i64, at: &Moment<'_>) -> Option<IsrProposal> {
-    leader.follower_fetched(from, Offset(end), Offset(0), at)
+    leader.follower_fetched((from, UNTOLD), Offset(end), Offset(0), at)
 }
 
 #[test]
@@ -132,7 +134,7 @@ fn a_follower_joins_only_from_this_epoch_on() {
             leader_epoch: LeaderEpoch(4),
             partition_epoch: ZkVersion(8),
             isr: vec![ME, TWO],
-            why: IsrChange::Expand(TWO),
+            why: IsrChange::Expand(TWO, UNTOLD),
         }
     );
 }
@@ -144,6 +146,26 @@ fn a_follower_above_the_watermark_but_below_the_epoch_stays_out() {
     assert_eq!(leader.high_watermark(), Offset(5));
     assert_eq!(fetch(&mut leader, TWO, 19, &clock.at(1)), None);
     assert!(fetch(&mut leader, TWO, 20, &clock.at(1)).is_some());
+}
+
+#[test]
+fn what_a_follower_sent_before_it_registered_anew_is_not_heard() {
+    let clock = Clock::new();
+    let mut leader = Leader::new(ME, &assignment(0, 0, &[ME]), Offset(9), Offset(5), 1, &clock.at(0));
+    let at = clock.at(1);
+    let fetch = |leader: &mut Leader, registration, end| {
+        leader.follower_fetched((TWO, registration), Offset(end), Offset(0), &at)
+    };
+    let (before, now) = (BrokerEpoch(60), BrokerEpoch(70));
+    assert_eq!(fetch(&mut leader, now, 4), None, "it lacks what is committed");
+    assert_eq!(fetch(&mut leader, before, 9), None, "its log went that far before it lost its end");
+    assert_eq!(fetch(&mut leader, now, 6), None, "it has not reached the epoch's start");
+    let proposal = fetch(&mut leader, now, 9).expect("it has everything again");
+    assert_eq!(proposal.why, IsrChange::Expand(TWO, now));
+
+    leader.isr_refused(&proposal, &at).expect("it was open");
+    let untold = fetch(&mut leader, UNTOLD, 9).expect("caught up, as an older broker");
+    assert_eq!(untold.why, IsrChange::Expand(TWO, UNTOLD));
 }
 
 #[test]
@@ -219,7 +241,7 @@ fn an_answer_that_the_state_was_there_already_settles_too() {
 fn the_low_watermark_is_the_least_start_of_the_living() {
     let clock = Clock::new();
     let mut leader = Leader::new(ME, &assignment(0, 0, &[ME, TWO]), Offset(9), Offset(9), 1, &clock.at(0));
-    leader.follower_fetched(TWO, Offset(9), Offset(4), &clock.at(0));
+    leader.follower_fetched((TWO, UNTOLD), Offset(9), Offset(4), &clock.at(0));
     assert_eq!(leader.low_watermark(Offset(6), &|_| true), Offset(-1), "broker 3 never fetched");
     assert_eq!(leader.low_watermark(Offset(6), &|id| id != THREE), Offset(4));
 }

@@ -8,7 +8,7 @@ use broker::fetcher::{Outcome, Step};
 use broker::partition::Followed;
 use broker::partition::follower::LeaderOffsets;
 use client::fetch_session::Ask;
-use client::ids::{BrokerId, Offset, TopicPartition};
+use client::ids::{BrokerEpoch, BrokerId, Offset, TopicPartition};
 use client::wire::messages::fetch_response::PartitionData;
 use client::wire::{ErrorCode, Records};
 
@@ -30,17 +30,22 @@ pub(super) struct Fetching {
 #[derive(Debug)]
 struct Open {
     id: u64,
+    follower: (BrokerId, BrokerEpoch),
     asks: BTreeMap<TopicPartition, Ask>,
     /// The partition whose position the leader called out of range.
     ends_of: Option<TopicPartition>,
 }
 
+impl Open {
+    fn message(&self) -> Message {
+        Message::Fetch { id: self.id, follower: self.follower, asks: self.asks.clone() }
+    }
+}
+
 impl Process {
     /// The fetches that are under way, and from whom.
     pub(in crate::sim) fn open_fetches(&self) -> Vec<(BrokerId, Message)> {
-        let fetch = |(leader, open): (&BrokerId, &Open)| {
-            (*leader, Message::Fetch { id: open.id, follower: self.me, asks: open.asks.clone() })
-        };
+        let fetch = |(leader, open): (&BrokerId, &Open)| (*leader, open.message());
         self.serving.fetching.by_leader.iter().map(fetch).collect()
     }
 
@@ -69,9 +74,11 @@ impl Process {
         }
         let id = out.id();
         let asks = wanted.asks;
-        out.tell(leader, Message::Fetch { id, follower: self.me, asks: asks.clone() });
+        let follower = (self.me, self.fence.registration());
+        let open = Open { id, follower, asks, ends_of: None };
+        out.tell(leader, open.message());
         out.after(REQUEST_TIMEOUT + FETCH_WAIT, Tick::FetchTimeout(leader, id));
-        self.serving.fetching.by_leader.insert(leader, Open { id, asks, ends_of: None });
+        self.serving.fetching.by_leader.insert(leader, open);
     }
 
     pub(super) fn fetch_timed_out(&mut self, leader: BrokerId, id: u64, out: &mut Out<'_>) {
@@ -143,7 +150,7 @@ impl Process {
                 let id = out.id();
                 out.tell(leader, Message::Ends { id, partition: partition.clone(), epoch });
                 out.after(REQUEST_TIMEOUT, Tick::FetchTimeout(leader, id));
-                let open = Open { id, asks: open.asks, ends_of: Some(partition) };
+                let open = Open { id, ends_of: Some(partition), ..open };
                 self.serving.fetching.by_leader.insert(leader, open);
             }
             None => self.fetch_from(leader, out),

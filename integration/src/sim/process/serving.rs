@@ -9,7 +9,7 @@ use broker::partition::{
 };
 use bytes::Bytes;
 use client::fetch_session::Ask;
-use client::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use client::ids::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicPartition};
 use client::wire::messages::fetch_response::{EpochEndOffset, PartitionData};
 use client::wire::{ErrorCode, Records};
 
@@ -26,7 +26,7 @@ const READ_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 struct Parked {
     from: Place,
-    follower: BrokerId,
+    follower: (BrokerId, BrokerEpoch),
     asks: BTreeMap<TopicPartition, Ask>,
     /// The epochs in which the wait began.
     epochs: BTreeMap<TopicPartition, LeaderEpoch>,
@@ -104,7 +104,7 @@ impl Process {
         &mut self,
         from: Place,
         id: u64,
-        follower: BrokerId,
+        follower: (BrokerId, BrokerEpoch),
         asks: BTreeMap<TopicPartition, Ask>,
         out: &mut Out<'_>,
     ) {
@@ -214,13 +214,18 @@ fn read(
     roles: &Roles,
     id: &TopicPartition,
     ask: &Ask,
-    follower: BrokerId,
+    (id_of_follower, registration): (BrokerId, BrokerEpoch),
     record_position: bool,
     out: &mut Out<'_>,
 ) -> Result<Read, PartitionError> {
     let partition = roles.get(id).ok_or(PartitionError::NotLeader)?;
     let args = ReadArgs {
-        reader: Reader::Replica { id: follower, log_start: ask.log_start, record_position },
+        reader: Reader::Replica {
+            id: id_of_follower,
+            registration,
+            log_start: ask.log_start,
+            record_position,
+        },
         offset: ask.offset,
         current_leader_epoch: Some(ask.leader_epoch),
         last_fetched_epoch: Some(ask.last_fetched_epoch).filter(|epoch| *epoch != LeaderEpoch::NONE),
