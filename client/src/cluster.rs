@@ -225,6 +225,17 @@ impl Cluster {
         self.shared().interests.doubt_topic(topic);
     }
 
+    /// A broker that refused a request told who leads instead (KIP-951). Taken if that is a later election than the
+    /// known one.
+    pub(crate) fn hear_of_leader(&self, partition: &TopicPartition, told: Leadership) {
+        self.shared().interests.hear_of_leader(partition, told);
+    }
+
+    /// It also told where that leader is. Taken if nothing is known of it.
+    pub(crate) fn hear_of_broker(&self, broker: BrokerId, told: BrokerInfo) {
+        self.shared().links.hear_of(broker, told);
+    }
+
     /// The shared connection to a broker, opened if there is none, after a pause if that failed before. The
     /// broker has told which versions it speaks.
     pub async fn connection(&self, broker: BrokerId) -> Result<Connection, ClusterError> {

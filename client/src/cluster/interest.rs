@@ -92,6 +92,20 @@ impl Interests {
         }
     }
 
+    /// Publishes a leader of a later election than the one told last. Where nobody leads it is not known which is
+    /// later.
+    pub(super) fn hear_of_leader(&self, partition: &TopicPartition, told: Leadership) {
+        if let Some(sender) = self.told().leaders.get(partition) {
+            sender.send_if_modified(|last| {
+                let is_news = last.is_some_and(|last| last.epoch < told.epoch);
+                if is_news {
+                    *last = Some(told);
+                }
+                is_news
+            });
+        }
+    }
+
     pub(super) fn publish_topic(&self, topic: &str, state: TopicState) {
         if let Some(sender) = self.told().topics.get(topic) {
             publish(sender, state);
@@ -222,6 +236,22 @@ mod tests {
         assert_eq!(interests.take_doubted(), []);
         interests.doubt_leader(&partition, leads(2, 5));
         assert_eq!(interests.take_doubted(), [Subject::Leader(partition)]);
+    }
+
+    #[test]
+    fn hearsay_counts_only_if_it_is_of_a_later_election() {
+        let interests = Interests::default();
+        let partition = TopicPartition::new("t", 0);
+        let leader = interests.leader(&partition);
+        let hear = |told: Option<Leadership>| interests.hear_of_leader(&partition, told.unwrap());
+        hear(leads(1, 4));
+        assert_eq!(*leader.borrow(), None);
+        interests.publish_leader(&partition, leads(2, 5));
+        hear(leads(3, 5));
+        hear(leads(1, 4));
+        assert_eq!(*leader.borrow(), leads(2, 5));
+        hear(leads(3, 6));
+        assert_eq!(*leader.borrow(), leads(3, 6));
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::{BrokerInfo, ClusterError, ClusterOptions};
 use crate::connection::{Connection, ConnectionError};
 use crate::ids::BrokerId;
 
+/// A failure counts for so long after the next attempt may be made, which nobody need make.
+const RECENT: Duration = Duration::from_secs(1);
+
 /// The brokers as last learned, and one shared connection to each that was asked for.
 #[derive(Debug)]
 pub(super) struct Links {
@@ -58,6 +61,27 @@ impl Links {
             }
             changed
         });
+    }
+
+    /// Takes a broker that was not known so far.
+    pub(super) fn hear_of(&self, broker: BrokerId, told: BrokerInfo) {
+        self.brokers.send_if_modified(|known| {
+            let is_news = !known.contains_key(&broker);
+            if is_news {
+                Arc::make_mut(known).insert(broker, told);
+            }
+            is_news
+        });
+    }
+
+    /// Whether a broker could not be reached just now.
+    pub(super) fn is_out_of_reach(&self, broker: BrokerId) -> bool {
+        let address = self.brokers.borrow().get(&broker).map(|found| found.address.clone());
+        let slots = self.slots();
+        let slot = address.and_then(|address| slots.get(&address));
+        slot.is_some_and(|slot| {
+            slot.connection.get().is_none() && slot.not_before.is_some_and(|at| at.elapsed() < RECENT)
+        })
     }
 
     /// The shared connection to a broker, which has told its versions.

@@ -49,6 +49,9 @@ pub(super) async fn partitions(shared: &Shared, topic: &str) -> Result<Vec<Parti
     Ok(partitions)
 }
 
+/// Questions before the pauses between them grow: an election is over in a fraction of a second.
+const QUESTIONS_IN_AN_ELECTION: u32 = 10;
+
 /// Runs as long as the cluster is in use.
 pub(super) async fn keep_fresh(shared: Arc<Shared>) {
     let mut schedule = Schedule::new(Instant::now());
@@ -88,8 +91,11 @@ impl Schedule {
     fn due(&self, shared: &Shared, chance: f64) -> Instant {
         let pause = if self.new_interest {
             Duration::ZERO
-        } else if self.doubt || self.unsettled > 0 {
-            shared.options.retry_backoff.pause(self.unsettled.max(1), chance)
+        } else if self.doubt {
+            shared.options.retry_backoff.pause(1, chance)
+        } else if self.unsettled > 0 {
+            let grown = self.unsettled.saturating_sub(QUESTIONS_IN_AN_ELECTION).max(1);
+            shared.options.retry_backoff.pause(grown, chance)
         } else {
             shared.options.metadata_max_age
         };
@@ -186,7 +192,7 @@ fn learn_topic(
 }
 
 /// Brokers learn of an election at different times: one that tells of an older leader than the known one
-/// lags. `false`: there is no leader.
+/// lags. `false`: there is no leader, or only one that cannot be reached, whose successor is being elected.
 fn learn_leader(shared: &Shared, at: &TopicPartition, told: Option<Leadership>, is_another: bool) -> bool {
     let known = shared.interests.known_leader(at).flatten();
     let lags = match (known, told) {
@@ -198,7 +204,7 @@ fn learn_leader(shared: &Shared, at: &TopicPartition, told: Option<Leadership>, 
     if !lags {
         shared.interests.publish_leader(at, told);
     }
-    told.is_some() && !lags
+    !lags && told.is_some_and(|told| !shared.links.is_out_of_reach(told.broker))
 }
 
 fn leads(partition: &MetadataResponsePartition) -> Option<Leadership> {

@@ -277,9 +277,11 @@ impl<T> Accumulator<T> {
         self.settled(batch);
     }
 
-    /// A batch was not acknowledged. `None`: it will be sent again. `Some`: it is given up.
+    /// A batch was not acknowledged `by` the broker that had it. `None`: it will be sent again. `Some`: it is
+    /// given up.
     pub(super) fn failed(
         &mut self,
+        by: BrokerId,
         mut batch: Batch<T>,
         error: Arc<AttemptError>,
         now: Instant,
@@ -318,7 +320,10 @@ impl<T> Accumulator<T> {
         }
         batch.attempts += 1;
         let mut pause = limits.retry_backoff.pause(batch.attempts, chance);
-        if code == Some(ErrorCode::NotLeaderOrFollower)
+        if queue.leader.is_some_and(|leader| leader.broker != by) {
+            // Whoever is known to lead by now has refused nothing yet.
+            pause = Duration::ZERO;
+        } else if code == Some(ErrorCode::NotLeaderOrFollower)
             && let Some(soon) = queue.refused_by_leader(now)
         {
             pause = pause.min(soon);

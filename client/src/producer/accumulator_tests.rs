@@ -75,7 +75,7 @@ impl Bench {
     fn refuse(&mut self, batch: Batch<u32>, code: ErrorCode) -> Option<Batch<u32>> {
         let error = Arc::new(AttemptError::Refused { code, message: "".into() });
         let now = self.now();
-        self.core.failed(batch, error, now, 0.5)
+        self.core.failed(BrokerId(1), batch, error, now, 0.5)
     }
 
     fn only(&mut self) -> Batch<u32> {
@@ -192,12 +192,31 @@ fn another_leader_ends_the_pause() {
     let first = bench.only();
     let lost = Arc::new(AttemptError::Unanswered);
     let now = bench.now();
-    assert!(bench.core.failed(first, lost, now, 0.5).is_none());
+    assert!(bench.core.failed(BrokerId(1), first, lost, now, 0.5).is_none());
     assert!(bench.goes().is_empty());
     bench.led(0, 2, 1);
     let now = bench.now();
     let drained = bench.core.drain(now, |_| Link::Open(5));
     assert_eq!(drained.requests.keys().copied().collect::<Vec<_>>(), [BrokerId(2)]);
+}
+
+#[test]
+fn what_the_last_leader_refuses_goes_to_the_next_at_once() {
+    let mut bench = Bench::new(limits());
+    bench.append(0, 30);
+    let (first, second) = (bench.only(), bench.only());
+    bench.led(0, 2, 1);
+    let late = bench.refuse(second, ErrorCode::NotLeaderOrFollower);
+    assert!(late.is_none() && bench.refuse(first, ErrorCode::NotLeaderOrFollower).is_none());
+    let now = bench.now();
+    let mut drained = bench.core.drain(now, |_| Link::Open(5));
+    let first = drained.requests.remove(&BrokerId(2)).unwrap_or_default().remove(0);
+    // Those refusals say nothing of the new leader, which is asked again as soon as ever.
+    let error = Arc::new(AttemptError::Refused { code: ErrorCode::NotLeaderOrFollower, message: "".into() });
+    assert!(bench.core.failed(BrokerId(2), first, error, now, 0.5).is_none());
+    let drained = bench.core.drain(now, |_| Link::Open(5));
+    assert!(drained.requests.is_empty());
+    assert_eq!(drained.next, Some(now + Duration::from_millis(5)));
 }
 
 #[test]

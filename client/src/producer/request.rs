@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::AttemptError;
-use crate::ids::{Offset, TopicPartition};
+use crate::cluster::{BrokerInfo, Leadership, host_and_port};
+use crate::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use crate::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use crate::wire::messages::produce_response::PartitionProduceResponse;
 use crate::wire::messages::{ProduceRequest, ProduceResponse};
@@ -46,6 +47,8 @@ pub(super) enum Answer {
         code: ErrorCode,
         message: Arc<str>,
         records: BTreeMap<usize, Arc<str>>,
+        /// Who leads instead, as far as that broker knows (KIP-951).
+        leader: Option<Leadership>,
     },
     Unanswered,
 }
@@ -77,6 +80,15 @@ pub(super) fn answers<'a>(
         .collect()
 }
 
+/// Where the leaders are that the answers name.
+pub(super) fn endpoints(response: &ProduceResponse) -> impl Iterator<Item = (BrokerId, BrokerInfo)> + '_ {
+    response.node_endpoints.iter().map(|node| {
+        let address = host_and_port(&node.host, node.port);
+        let rack = node.rack.as_deref().map(Arc::from);
+        (BrokerId(node.node_id), BrokerInfo { address: address.into(), rack })
+    })
+}
+
 fn answer(said: &PartitionProduceResponse) -> Answer {
     match ErrorCode::from_code(said.error_code) {
         ErrorCode::None => Answer::Appended {
@@ -91,7 +103,10 @@ fn answer(said: &PartitionProduceResponse) -> Answer {
                 let text = record.batch_index_error_message.as_deref().unwrap_or(message);
                 Some((usize::try_from(record.batch_index).ok()?, Arc::from(text)))
             });
-            Answer::Refused { code, message: message.into(), records: own.collect() }
+            let (broker, epoch) = (said.current_leader.leader_id, said.current_leader.leader_epoch);
+            let leader = Leadership { broker: BrokerId(broker), epoch: LeaderEpoch(epoch) };
+            let leader = (broker >= 0 && epoch >= 0).then_some(leader);
+            Answer::Refused { code, message: message.into(), records: own.collect(), leader }
         }
     }
 }

@@ -160,7 +160,7 @@ impl Sender {
     fn send(&mut self, broker: BrokerId, batches: Vec<Batch<Ticket>>) {
         let peer = self.peers.get(&broker);
         let Some((connection, version)) = peer.and_then(|peer| peer.connection.clone()) else {
-            self.answered(batches, Err(AttemptError::Unanswered));
+            self.answered(broker, batches, Err(AttemptError::Unanswered));
             return;
         };
         let Some(version) = version else {
@@ -227,7 +227,7 @@ impl Sender {
                 if let Some(peer) = self.peers.get_mut(&broker) {
                     peer.in_flight = peer.in_flight.saturating_sub(1);
                 }
-                self.answered(batches, result.map_err(AttemptError::from));
+                self.answered(broker, batches, result.map_err(AttemptError::from));
             }
             Event::ProducerId(answer) => self.learn_producer_id(answer),
         }
@@ -274,26 +274,30 @@ impl Sender {
 
     fn answered(
         &mut self,
+        broker: BrokerId,
         batches: Vec<Batch<Ticket>>,
         result: Result<Option<ProduceResponse>, AttemptError>,
     ) {
         match result {
             Ok(Some(response)) => {
                 let answers = request::answers(&response, batches.iter().map(|batch| &batch.at));
+                for (id, info) in request::endpoints(&response) {
+                    self.cluster.hear_of_broker(id, info);
+                }
                 for (batch, answer) in batches.into_iter().zip(answers) {
-                    self.settle(batch, answer);
+                    self.settle(broker, batch, answer);
                 }
             }
             Ok(None) => {
                 for batch in batches {
-                    self.settle(batch, Answer::Appended { base_offset: None, append_time: None });
+                    self.settle(broker, batch, Answer::Appended { base_offset: None, append_time: None });
                 }
             }
             Err(error) => {
                 let error = Arc::new(error);
                 for batch in batches {
                     self.suspect(&batch.at);
-                    let given_up = self.failed(batch, error.clone());
+                    let given_up = self.failed(broker, batch, error.clone());
                     if let Some(batch) = given_up {
                         let partition = batch.at.clone();
                         self.give_up(batch, |_| ProduceError::Connection {
@@ -306,7 +310,7 @@ impl Sender {
         }
     }
 
-    fn settle(&mut self, batch: Batch<Ticket>, answer: Answer) {
+    fn settle(&mut self, broker: BrokerId, batch: Batch<Ticket>, answer: Answer) {
         match answer {
             Answer::Appended { base_offset, append_time } => {
                 self.core().succeeded(&batch);
@@ -328,20 +332,28 @@ impl Sender {
                     Answer::Refused { code, .. } => *code,
                     Answer::Appended { .. } | Answer::Unanswered => ErrorCode::NetworkException,
                 };
+                if let Answer::Refused { leader: Some(leader), .. } = &answer {
+                    self.cluster.hear_of_leader(&batch.at, *leader);
+                }
                 if is_about_leader(code) {
                     self.suspect(&batch.at);
                 }
-                if let Some(batch) = self.failed(batch, Arc::new(answer.attempt_error())) {
+                if let Some(batch) = self.failed(broker, batch, Arc::new(answer.attempt_error())) {
                     self.refused(batch, code, answer);
                 }
             }
         }
     }
 
-    fn failed(&self, batch: Batch<Ticket>, error: Arc<AttemptError>) -> Option<Batch<Ticket>> {
+    fn failed(
+        &self,
+        broker: BrokerId,
+        batch: Batch<Ticket>,
+        error: Arc<AttemptError>,
+    ) -> Option<Batch<Ticket>> {
         let partition = batch.at.clone();
         tracing::debug!(%partition, %error, attempts = batch.attempts, "a batch was not appended");
-        self.core().failed(batch, error, Instant::now(), rand::random())
+        self.core().failed(broker, batch, error, Instant::now(), rand::random())
     }
 
     fn refused(&self, batch: Batch<Ticket>, code: ErrorCode, answer: Answer) {
