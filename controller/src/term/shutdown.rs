@@ -7,7 +7,6 @@ use client::wire::{ErrorCode, Str};
 
 use super::partitions::Strategy;
 use super::{Replica, Term};
-use crate::plan::Batch;
 use crate::world::{Trouble, World};
 
 impl<W: World> Term<W> {
@@ -54,12 +53,8 @@ impl<W: World> Term<W> {
         let (led, followed): (Vec<_>, Vec<_>) = hosted.into_iter().partition(leads);
         tracing::info!(broker = %id, leads = led.len(), follows = followed.len(), "a broker wants to leave");
         self.bring_online(led, Strategy::ControlledShutdown).await?;
-        // Its fetchers stop at once, so that they do not fail when the leaders hear of the new ISR.
-        let mut batch = Batch::default();
-        for partition in &followed {
-            batch.stop_replica(&self.cluster, id, partition, false);
-        }
-        self.send(batch);
+        // Kafka stops its fetchers before it takes it out of the ISRs, whose leaders then can acknowledge nothing until
+        // that is written. Here they stop when it is.
         let followed: Vec<Replica> = followed.into_iter().map(|partition| (partition, id)).collect();
         self.replicas_offline(followed).await
     }

@@ -94,7 +94,6 @@ fn a_broker_that_leaves_is_relieved_first() {
          to 2: LeaderAndIsr t-0 (leader 2, leader epoch 1, isr 2, version 1)
          to 1: UpdateMetadata brokers 1 2, t-0 (leader 2, leader epoch 1, isr 2, offline 1)
          to 2: UpdateMetadata brokers 1 2, t-0 (leader 2, leader epoch 1, isr 2, offline 1)
-         to 1: StopReplica t-1 (leader epoch 0)
          set t/partitions/1/state: leader 2, leader epoch 1, isr 2, controller 1; version 1
          to 2: LeaderAndIsr t-1 (leader 2, leader epoch 1, isr 2, version 1)
          to 1: UpdateMetadata brokers 1 2, t-1 (leader 2, leader epoch 1, isr 2, offline 1)
