@@ -169,7 +169,7 @@ impl Log {
         for batch in batches(bytes) {
             match batch.header() {
                 Some(header) if header.leader_epoch > LeaderEpoch::NONE => {
-                    self.epochs.assign(header.leader_epoch, header.base_offset)?;
+                    self.epochs.assign(header.leader_epoch, header.base_offset);
                 }
                 Some(_) => {}
                 // Records of before epochs: what is known of epochs no longer describes the log.

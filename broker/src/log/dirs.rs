@@ -405,6 +405,7 @@ impl LogDirs {
         let doomed = dir.path().join(names::deleted(&partition, unique));
         let path = log.path().to_path_buf();
         // Its open files go first: the directory below them changes its name.
+        log.epochs.end();
         drop(log);
         let disk = &self.options.disk;
         let renamed = disk.rename(&path, &doomed).and_then(|()| disk.sync_dir(dir.path()));

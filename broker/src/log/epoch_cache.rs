@@ -2,12 +2,15 @@
 //!
 //! Followers find with it where their log parts from the leader's. Epochs and offsets both rise strictly.
 //!
-//! The file is replaced with every change. A power failure may bring the content of before back until the
-//! directory is synced, which [`Log`](super::Log) does before its recovery point moves: recovery finds newer epochs
-//! in the batches above that point, and cuts off epochs that start behind the log's end.
+//! The file follows within a second or so when an epoch begins, so that no election and no first record of an epoch
+//! waits for the disk, and at once when the log is cut. After an unclean stop an older content, or after a power
+//! failure until the directory is synced, is made good: recovery takes the epochs above the recovery point from the
+//! batches, and cuts off those that start behind the log's end; and [`Log`](super::Log) writes and syncs both before
+//! its recovery point moves.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use client::ids::{LeaderEpoch, Offset};
 
@@ -19,9 +22,45 @@ pub(super) struct EpochCache {
     disk: Disk,
     path: PathBuf,
     starts: BTreeMap<LeaderEpoch, Offset>,
-    /// How often the file was replaced, and how often it was when its directory was last synced.
+    /// How often something changed, and how often it had when the directory was last synced.
     changes: u64,
     synced_changes: u64,
+    written: Written,
+}
+
+/// As of how many changes the file is. Held while it is written.
+#[derive(Debug, Clone, Default)]
+struct Written(Arc<Mutex<u64>>);
+
+impl Written {
+    /// More changes than there can be: the file is not ours to write any more.
+    const NEVER_AGAIN: u64 = u64::MAX;
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The file as it was to be at some moment, to be written without the partition's lock.
+#[derive(Debug)]
+pub struct EpochWrite {
+    disk: Disk,
+    path: PathBuf,
+    text: String,
+    changes: u64,
+    written: Written,
+}
+
+impl EpochWrite {
+    /// Replaces the file, unless it says something newer already.
+    pub fn run(&self) -> Result<(), DiskError> {
+        let mut written = self.written.lock();
+        if *written < self.changes {
+            self.disk.replace_or_keep(&self.path, self.text.as_bytes())?;
+            *written = self.changes;
+        }
+        Ok(())
+    }
 }
 
 impl EpochCache {
@@ -31,7 +70,8 @@ impl EpochCache {
         if !disk.exists(&path)? {
             disk.write(&path, b"")?;
         }
-        let mut cache = EpochCache { disk, path, starts: BTreeMap::new(), changes: 0, synced_changes: 0 };
+        let (starts, written) = (BTreeMap::new(), Written::default());
+        let mut cache = EpochCache { disk, path, starts, changes: 0, synced_changes: 0, written };
         for (epoch, start) in entries {
             cache.insert(epoch, start);
         }
@@ -42,9 +82,12 @@ impl EpochCache {
         self.starts.last_key_value().map(|(epoch, start)| (*epoch, *start))
     }
 
-    /// Notes that `epoch` starts at `start`. Entries that contradict it are older truths and go.
-    pub(super) fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> Result<(), DiskError> {
-        if self.insert(epoch, start) { self.write() } else { Ok(()) }
+    /// Notes that `epoch` starts at `start`. Entries that contradict it are older truths and go. The file has yet to
+    /// [follow](EpochCache::to_write).
+    pub(super) fn assign(&mut self, epoch: LeaderEpoch, start: Offset) {
+        if self.insert(epoch, start) {
+            self.changes += 1;
+        }
     }
 
     fn insert(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
@@ -148,12 +191,26 @@ impl EpochCache {
     }
 
     fn write(&mut self) -> Result<(), DiskError> {
-        self.disk.replace_or_keep(&self.path, checkpoint::text_of_epochs(&self.starts).as_bytes())?;
         self.changes += 1;
-        Ok(())
+        self.to_write().map_or(Ok(()), |write| write.run())
     }
 
-    /// How often the file was replaced.
+    /// What the file lacks.
+    pub(super) fn to_write(&self) -> Option<EpochWrite> {
+        if *self.written.lock() >= self.changes {
+            return None;
+        }
+        let text = checkpoint::text_of_epochs(&self.starts);
+        let (disk, path, written) = (self.disk.clone(), self.path.clone(), self.written.clone());
+        Some(EpochWrite { disk, path, text, changes: self.changes, written })
+    }
+
+    /// The log is given up: whatever is to be written yet must not be taken for its successor's.
+    pub(super) fn end(&self) {
+        *self.written.lock() = Written::NEVER_AGAIN;
+    }
+
+    /// How often something changed.
     pub(super) fn changes(&self) -> u64 {
         self.changes
     }
@@ -163,7 +220,7 @@ impl EpochCache {
         self.synced_changes < self.changes
     }
 
-    /// The directory was synced when the file had been replaced this often.
+    /// The directory was synced when the file was as of this many changes.
     pub(super) fn synced(&mut self, changes: u64) {
         self.synced_changes = self.synced_changes.max(changes);
     }
@@ -192,15 +249,21 @@ mod tests {
         fn with(entries: &[(i32, i64)]) -> Fixture {
             let mut fixture = Fixture::new();
             for (epoch, start) in entries {
-                fixture.cache.assign(LeaderEpoch(*epoch), Offset(*start)).unwrap();
+                fixture.cache.assign(LeaderEpoch(*epoch), Offset(*start));
             }
             fixture
         }
 
-        /// The file and the memory say the same.
+        fn file(&self) -> String {
+            std::fs::read_to_string(self.dir.path().join("e")).unwrap()
+        }
+
+        /// The file, once it has followed, and the memory say the same.
         #[track_caller]
         fn check(&self, expected: &str) {
-            assert_eq!(std::fs::read_to_string(self.dir.path().join("e")).unwrap(), expected);
+            self.cache.to_write().map_or(Ok(()), |write| write.run()).unwrap();
+            assert!(self.cache.to_write().is_none());
+            assert_eq!(self.file(), expected);
             let reread = EpochCache::load(Disk::Real, self.dir.path().join("e")).unwrap();
             assert_eq!(reread.starts, self.cache.starts);
         }
@@ -230,6 +293,35 @@ mod tests {
         fixture.check("0\n1\n0 50\n");
         fixture.cache.truncate_from_end(Offset(0)).unwrap();
         fixture.check("0\n0\n");
+    }
+
+    #[test]
+    fn the_file_follows_and_never_goes_back() {
+        let mut fixture = Fixture::with(&[(0, 0), (1, 3)]);
+        assert_eq!(fixture.file(), "", "an election waits for no disk");
+        let early = fixture.cache.to_write().unwrap();
+        fixture.cache.assign(LeaderEpoch(2), Offset(5));
+        let late = fixture.cache.to_write().unwrap();
+        late.run().unwrap();
+        early.run().unwrap();
+        fixture.check("0\n3\n0 0\n1 3\n2 5\n");
+        // A cut is written at once, and what was to be written before is of the past.
+        fixture.cache.assign(LeaderEpoch(3), Offset(7));
+        let early = fixture.cache.to_write().unwrap();
+        fixture.cache.truncate_from_end(Offset(5)).unwrap();
+        assert_eq!(fixture.file(), "0\n2\n0 0\n1 3\n");
+        early.run().unwrap();
+        fixture.check("0\n2\n0 0\n1 3\n");
+    }
+
+    #[test]
+    fn a_log_that_is_given_up_writes_nothing_more() {
+        let fixture = Fixture::with(&[(0, 0)]);
+        let late = fixture.cache.to_write().unwrap();
+        fixture.cache.end();
+        late.run().unwrap();
+        assert_eq!(fixture.file(), "");
+        assert!(fixture.cache.to_write().is_none());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use client::ids::Offset;
 
 use super::disk::{Disk, DiskError, DiskFile};
+use super::epoch_cache::EpochWrite;
 use super::error::LogError;
 use super::log::{Log, NOTHING_DIRTY};
 use super::names;
@@ -14,6 +15,7 @@ use super::names;
 pub struct FlushJob {
     disk: Disk,
     dir: PathBuf,
+    epochs: Option<EpochWrite>,
     files: Vec<DiskFile>,
     sync_names: bool,
     outcome: Flushed,
@@ -35,6 +37,9 @@ impl FlushJob {
     pub fn run(&self) -> Result<Flushed, DiskError> {
         if crate::mutants::lacks("fsync") {
             return Ok(self.outcome);
+        }
+        if let Some(epochs) = &self.epochs {
+            epochs.run()?;
         }
         for file in &self.files {
             file.sync()?;
@@ -71,6 +76,16 @@ impl Log {
         self.home.note(self.flush_job(up_to, now_ms).map_err(LogError::from)).map(Some)
     }
 
+    /// The file of leader epochs, if it has to be written. To be run outside the partition's lock.
+    pub fn epochs_due(&self) -> Option<EpochWrite> {
+        if self.home.is_offline() { None } else { self.epochs.to_write() }
+    }
+
+    /// Takes the outcome of what [`Log::epochs_due`] gave.
+    pub fn epochs_written(&mut self, outcome: Result<(), DiskError>) -> Result<(), LogError> {
+        self.home.note(outcome.map_err(LogError::from))
+    }
+
     /// Syncs everything appended so far, outside the partition's lock.
     pub fn flush_now(&self, now_ms: i64) -> Result<FlushJob, LogError> {
         self.home.check_online()?;
@@ -88,7 +103,10 @@ impl Log {
 
     /// Syncs whatever is not on disk, once nothing is written any more.
     pub(super) fn sync_for_good(&mut self, snapshot: Option<PathBuf>) -> Result<(), DiskError> {
-        if self.recovery_point < self.end || self.dirty_from < NOTHING_DIRTY {
+        if self.recovery_point < self.end
+            || self.dirty_from < NOTHING_DIRTY
+            || self.epochs.to_write().is_some()
+        {
             let outcome = self.flush_job(self.end, self.last_flush_ms)?.run()?;
             self.advance_recovery_point(&outcome);
         } else if let Some(path) = snapshot {
@@ -126,6 +144,7 @@ impl Log {
         let epoch_changes = self.epochs.changes();
         let (active, cuts) = (self.active().base(), self.cuts());
         let outcome = Flushed { up_to, active, cuts, epoch_changes, at_ms: now_ms };
-        Ok(FlushJob { disk: self.disk().clone(), dir: self.path.clone(), files, sync_names, outcome })
+        let (disk, dir, epochs) = (self.disk().clone(), self.path.clone(), self.epochs.to_write());
+        Ok(FlushJob { disk, dir, epochs, files, sync_names, outcome })
     }
 }

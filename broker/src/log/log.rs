@@ -184,8 +184,8 @@ impl Log {
     /// Notes that `epoch` starts at `start`: a leader says so when it is elected.
     pub fn assign_epoch(&mut self, epoch: LeaderEpoch, start: Offset) -> Result<(), LogError> {
         self.home.check_online()?;
-        let assigned = self.epochs.assign(epoch, start);
-        self.home.note(assigned.map_err(LogError::from))
+        self.epochs.assign(epoch, start);
+        Ok(())
     }
 
     /// Forgets producers that were silent for longer than `producer.id.expiration.ms`; returns how many.

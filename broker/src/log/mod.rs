@@ -49,6 +49,7 @@ pub use config::{InvalidLogConfig, LogConfig};
 pub use dir::{LogDir, OnDirFailure};
 pub use dirs::{CreateLogError, LogDirs, LogDirsError, LogDirsOptions};
 pub use disk::Disk;
+pub use epoch_cache::EpochWrite;
 pub use error::{LogError, UnreadableRecords};
 pub use flush::{FlushJob, Flushed};
 pub use log::{Log, LogMarks};

@@ -137,9 +137,16 @@ impl Partition {
         }
     }
 
-    /// Syncs what is due, without holding up reads and appends meanwhile.
+    /// Writes the epochs that began, and syncs what is due, without holding up reads and appends meanwhile.
     pub fn flush(&self, now: Now) -> Result<(), PartitionError> {
-        let job = self.change(now, |inner, _| Ok(inner.log()?.flush_due(now.unix_ms)?))?;
+        let (epochs, job) = self.change(now, |inner, _| {
+            let log = inner.log()?;
+            Ok((log.epochs_due(), log.flush_due(now.unix_ms)?))
+        })?;
+        if let Some(epochs) = epochs {
+            let outcome = epochs.run();
+            self.change(now, |inner, _| Ok(inner.log_mut()?.epochs_written(outcome)?))?;
+        }
         let Some(job) = job else { return Ok(()) };
         let outcome = job.run();
         self.change(now, |inner, _| Ok(inner.log_mut()?.flushed(outcome)?))

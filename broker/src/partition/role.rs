@@ -96,8 +96,7 @@ impl Partition {
         })
     }
 
-    /// Takes the lead, or goes on leading in a newer epoch. Where the epoch begins is on disk
-    /// before anything is served in it.
+    /// Takes the lead, or goes on leading in a newer epoch.
     pub fn become_leader(&self, state: &LeaderAndIsr, now: Now) -> Result<Assigned, PartitionError> {
         let me = self.around.me;
         self.change(now, |inner, moment| {

@@ -118,8 +118,11 @@ fn a_follower_takes_over_and_the_old_leader_truncates_what_only_it_had() {
     let segments = cluster.segments(2);
     assert_eq!(segments, cluster.segments(1));
     assert_eq!(segments, cluster.segments(3));
-    let epochs =
-        |id| std::fs::read_to_string(cluster.partition_dir(id).join("leader-epoch-checkpoint")).unwrap();
+    let epochs = |id| {
+        // Written in the background within a second.
+        cluster.partition(id).flush(Now::read()).unwrap();
+        std::fs::read_to_string(cluster.partition_dir(id).join("leader-epoch-checkpoint")).unwrap()
+    };
     assert_eq!(epochs(1), "0\n2\n0 0\n2 10\n");
 }
 

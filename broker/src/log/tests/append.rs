@@ -25,6 +25,7 @@ fn a_leader_gives_offsets_and_epochs() {
     let epochs: Vec<_> = log.epochs().map(|(epoch, start)| (epoch.0, start.0)).collect();
     assert_eq!(epochs, [(4, 0), (5, 3)]);
     assert_eq!(log.end_offset_for_epoch(LeaderEpoch(4)), Some((LeaderEpoch(4), Offset(3))));
+    log.flush(NOW).unwrap();
     assert_eq!(bench.read_file("leader-epoch-checkpoint"), b"0\n2\n4 0\n5 3\n");
 }
 

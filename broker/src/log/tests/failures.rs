@@ -45,7 +45,11 @@ fn any_failing_operation_takes_the_directory_offline() {
         (Fault::Write(".log".into()), |log| lead(log, batch(1)).map(drop)),
         (Fault::Read(".log".into()), |log| log.read(Offset(0), 1, Offset(3), true).map(drop)),
         (Fault::Sync(".log".into()), |log| log.flush(NOW)),
-        (Fault::Write("leader-epoch".into()), |log| log.assign_epoch(client::ids::LeaderEpoch(9), Offset(3))),
+        (Fault::Write("leader-epoch".into()), |log| {
+            log.assign_epoch(client::ids::LeaderEpoch(9), Offset(3))?;
+            let written = log.epochs_due().map_or(Ok(()), |epochs| epochs.run());
+            log.epochs_written(written)
+        }),
         (Fault::Write(".log".into()), |log| log.truncate_to(Offset(1), NOW).map(drop)),
         (Fault::Write("index".into()), |log| log.truncate_fully_and_start_at(Offset(9), NOW)),
     ];
@@ -60,7 +64,7 @@ fn any_failing_operation_takes_the_directory_offline() {
         simulated.heal();
         let error = operation(&mut log).unwrap_err();
         assert!(matches!(error, LogError::DirOffline { .. }), "{fault:?}: {error}");
-        assert!(log.flush_due(NOW).unwrap().is_none());
+        assert!(log.flush_due(NOW).unwrap().is_none() && log.epochs_due().is_none());
         let _ = (log.marks(), log.size(), log.delete_expired(NOW).unwrap_err());
     }
 }
