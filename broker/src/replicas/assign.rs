@@ -14,8 +14,8 @@ use crate::clock::Now;
 /// The first version whose answer is grouped by topic id.
 const ANSWER_BY_TOPIC_ID: i16 = 5;
 
-/// How many partitions are brought into their role at a time: each waits for a few syncs, which
-/// disks do better together than one after the other.
+/// How many partitions are brought into their role at a time where each waits for a few syncs, which disks do better
+/// together than one after the other.
 const AT_A_TIME: usize = 8;
 
 impl Replicas {
@@ -47,22 +47,36 @@ impl Replicas {
             }
             return response(&orders, ErrorCode::from(fenced), version);
         }
+        // An election waits for no disk, nor, on a busy machine, for threads to be made.
+        let (mut slow, at_once): (Vec<_>, Vec<_>) =
+            orders.iter_mut().partition(|(order, _)| self.waits_for_disk(order));
         std::thread::scope(|scope| {
-            let share = orders.len().div_ceil(AT_A_TIME).max(1);
+            let share = slow.len().div_ceil(AT_A_TIME).max(1);
             let runtime = tokio::runtime::Handle::current();
-            for some in orders.chunks_mut(share) {
+            for some in slow.chunks_mut(share) {
                 let runtime = runtime.clone();
                 scope.spawn(move || {
                     let _entered = runtime.enter();
-                    for (order, result) in some {
-                        *result = order.carry_out(self, Now::read());
-                    }
+                    some.iter_mut().for_each(|order| self.carry_out(order));
                 });
             }
+            at_once.into_iter().for_each(|order| self.carry_out(order));
         });
         self.assigned.send_replace(true);
         self.orders.send_modify(|count| *count += 1);
         response(&orders, ErrorCode::None, version)
+    }
+}
+
+impl Replicas {
+    fn carry_out(&self, (order, result): &mut (Order, ErrorCode)) {
+        *result = order.carry_out(self, Now::read());
+    }
+
+    /// Whether a log has to be made, or what it has to be synced.
+    fn waits_for_disk(&self, order: &Order) -> bool {
+        let hosted = self.hosted.get(&order.id).filter(|partition| partition.has_log());
+        hosted.is_none_or(|partition| partition.flushes_before_ack())
     }
 }
 
