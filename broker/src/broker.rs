@@ -226,7 +226,7 @@ impl Broker {
     async fn stop(&mut self) {
         self.replicas.retire();
         if self.config.shutdown.controlled {
-            handover::hand_over(&self.config, self.id, &self.view, &self.fence).await;
+            handover::hand_over(&self.config, self.id, &self.view, &self.fence, &self.replicas).await;
         }
         // A broker that serves no more is a dead one to the others, and should not come back.
         self.membership.retire();

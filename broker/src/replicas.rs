@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use client::ids::{BrokerId, Uuid};
+use client::ids::{BrokerId, TopicPartition, Uuid};
 use controller::vital;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -169,6 +169,12 @@ impl Replicas {
     /// All partitions of this broker, in order.
     pub fn partitions(&self) -> Vec<Arc<Partition>> {
         self.hosted.all()
+    }
+
+    /// What this broker leads, in order.
+    pub fn led(&self) -> Vec<TopicPartition> {
+        let led = self.partitions().into_iter().filter(|partition| partition.status().is_leader());
+        led.map(|partition| partition.id().clone()).collect()
     }
 
     /// The id of a topic that has a replica here, by what is on disk.

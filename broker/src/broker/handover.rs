@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::ids::BrokerId;
+use client::ids::{BrokerId, TopicPartition};
 use client::wire::ErrorCode;
 use client::wire::messages::{ControlledShutdownRequest, ControlledShutdownResponse};
 use tokio::time::{Instant, timeout};
@@ -11,12 +11,23 @@ use crate::cluster_view::ClusterView;
 use crate::config::Config;
 use crate::control_fence::ControlFence;
 use crate::peer;
+use crate::replicas::Replicas;
 
 const VERSION: i16 = 3;
 
-/// Asks until the controller has moved everything it can, at most `controlled.shutdown.max.retries` times.
+/// So many partitions are named in a line.
+const NAMED: usize = 20;
+
+/// Asks until the controller has moved everything it can, at most `controlled.shutdown.max.retries` times, each of which
+/// waits `controller.socket.timeout.ms` for the answer at most.
 /// What could not be moved has no other replica in sync: those partitions are without a leader until this broker is back.
-pub(super) async fn hand_over(config: &Config, me: BrokerId, view: &ClusterView, fence: &ControlFence) {
+pub(super) async fn hand_over(
+    config: &Config,
+    me: BrokerId,
+    view: &ClusterView,
+    fence: &ControlFence,
+    replicas: &Replicas,
+) {
     let shutdown = &config.shutdown;
     let started = Instant::now();
     for attempt in 1..=shutdown.retries_max.max(1) {
@@ -36,7 +47,13 @@ pub(super) async fn hand_over(config: &Config, me: BrokerId, view: &ClusterView,
             wait_for_another_controller(view.clone(), asked, shutdown.retry_backoff).await;
         }
     }
-    tracing::warn!("stopping without a complete handover: elections follow when the registration is gone");
+    let left = replicas.led();
+    tracing::warn!(
+        attempts = shutdown.retries_max, took_ms = started.elapsed().as_millis(), leads = left.len(),
+        partitions = ?left.iter().take(NAMED).map(TopicPartition::to_string).collect::<Vec<_>>(),
+        "stopping uncleanly: the controller has not taken over what this broker leads. Those partitions are without a \
+         leader until this broker's registration is gone and a controller has elected others"
+    );
 }
 
 async fn ask(
@@ -68,5 +85,5 @@ async fn wait_for_another_controller(mut view: ClusterView, known: Option<Broker
 
 fn names(response: &ControlledShutdownResponse) -> Vec<String> {
     let partitions = response.remaining_partitions.iter();
-    partitions.map(|p| format!("{}-{}", p.topic_name, p.partition_index)).take(10).collect()
+    partitions.map(|p| format!("{}-{}", p.topic_name, p.partition_index)).take(NAMED).collect()
 }

@@ -12,6 +12,7 @@ use integration::load::Load;
 use integration::observer::{Observer, State};
 use integration::process::succeed;
 use integration::wait;
+use rustix::process::Signal;
 
 use crate::replicas::assert_identical_replicas;
 
@@ -138,6 +139,37 @@ fn controlled_shutdown_moves_100_leaderships_at_once() {
     let last = states.iter().map(|s| s.written_ms).max().expect("there are states");
     println!("controlled shutdown: the last of 100 leaderships moved {} ms after SIGTERM", last - asked);
     assert!(last - asked < (CONTROLLED_SHUTDOWN * SLACK).as_millis() as i64, "{} ms", last - asked);
+}
+
+#[test]
+fn a_broker_stops_in_time_though_the_controller_does_not_answer() {
+    let mut cluster = Cluster::start(
+        2,
+        &[
+            // So that nobody else becomes controller meanwhile.
+            ("zookeeper.session.timeout.ms", "10000"),
+            ("controller.socket.timeout.ms", "700"),
+            ("controlled.shutdown.max.retries", "2"),
+            ("controlled.shutdown.retry.backoff.ms", "300"),
+        ],
+    );
+    let observer = Observer::connect(&cluster.zookeeper.connect_string());
+    let controller = observer.controller().expect("the cluster serves");
+    let leaves = 3 - controller;
+    let assignment = format!("{leaves}:{controller},{controller}:{leaves}");
+    topics(&cluster, &["--create", "--topic", "left", "--replica-assignment", &assignment]);
+
+    cluster.signal(controller, Signal::STOP);
+    let asked = Instant::now();
+    assert!(cluster.terminate(leaves).success());
+    let took = asked.elapsed();
+    cluster.signal(controller, Signal::CONT);
+    // Two questions of 0.7 s and a pause of 0.3 s.
+    assert!(took > Duration::from_millis(1_700), "{took:?}");
+    assert!(took < Duration::from_millis(1_700) * SLACK, "{took:?}");
+    let log = cluster.log(leaves);
+    let said = log.lines().find(|line| line.contains("stopping uncleanly")).expect("it says what it leaves");
+    assert!(said.contains(r#"partitions=["left-0"]"#), "{said}");
 }
 
 /// Waits until the victims are gone from ZooKeeper and then until each partition has another leader.
