@@ -16,6 +16,7 @@ pub mod load;
 pub mod member;
 pub mod observer;
 pub mod ownership;
+pub mod percentile;
 pub mod ports;
 pub mod process;
 pub mod proxy;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use client::producer::{Producer, ProducerRecord};
 
 use crate::cluster::{Cluster, PATIENCE, ottla};
+use crate::percentile::percentile;
 use crate::process::succeed;
 
 const TOPIC: &str = "flushed";
@@ -36,7 +37,7 @@ fn measure(load: &Load, flush: &str) -> String {
     let runtime = super::groups::runtime();
     let started = Instant::now();
     let end = started + Duration::from_secs(load.seconds);
-    let mut latencies = runtime.block_on(async {
+    let latencies = runtime.block_on(async {
         let mut producers = Vec::new();
         for number in 0..load.producers {
             let producer = Producer::builder().bootstrap_servers(cluster.bootstrap()).connect().await;
@@ -50,11 +51,7 @@ fn measure(load: &Load, flush: &str) -> String {
         latencies
     });
     let took = started.elapsed().as_secs_f64();
-    latencies.sort_unstable();
-    let percentile = |part: usize| {
-        let at = (latencies.len() * part / 100).min(latencies.len().saturating_sub(1));
-        latencies.get(at).copied().unwrap_or_default().as_secs_f64() * 1e3
-    };
+    let ms = |percent| percentile(&latencies, percent).as_secs_f64() * 1e3;
     format!(
         "flush.before.ack={flush}: {:.0} records/s of {} bytes acknowledged by all of three ({} producers, each \
          waiting for its answer, {} partitions); a record p50 {:.1} ms, p99 {:.1} ms",
@@ -62,8 +59,8 @@ fn measure(load: &Load, flush: &str) -> String {
         load.record_bytes,
         load.producers,
         load.partitions,
-        percentile(50),
-        percentile(99),
+        ms(50),
+        ms(99),
     )
 }
 

@@ -10,6 +10,7 @@ use client::wire::messages::OffsetCommitRequest;
 use client::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 
 use super::groups::{Bench, TOPIC};
+use crate::percentile::percentile;
 
 /// How much is asked.
 #[derive(Debug, Clone, Copy)]
@@ -45,11 +46,7 @@ async fn measure(bench: Bench, load: &Load) -> String {
         latencies.extend(group.await.expect("a group commits to the end"));
     }
     let took = started.elapsed().as_secs_f64();
-    latencies.sort_unstable();
-    let percentile = |part: usize| {
-        let at = (latencies.len() * part / 100).min(latencies.len().saturating_sub(1));
-        latencies.get(at).copied().unwrap_or_default().as_secs_f64() * 1e3
-    };
+    let ms = |percent| percentile(&latencies, percent).as_secs_f64() * 1e3;
     format!(
         "{:.0} partitions/s committed in {took:.1} s ({} groups, {} partitions a request, {} requests); \
          a request p50 {:.1} ms, p99 {:.1} ms",
@@ -57,8 +54,8 @@ async fn measure(bench: Bench, load: &Load) -> String {
         load.groups,
         load.partitions,
         latencies.len(),
-        percentile(50),
-        percentile(99),
+        ms(50),
+        ms(99),
     )
 }
 

@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 
 use crate::cluster::{Cluster, PATIENCE};
 use crate::observer::{Observer, State};
+use crate::percentile::percentile;
 use crate::wait;
 
 const MANY: &str = "many";
@@ -64,14 +65,6 @@ impl std::fmt::Display for Figures {
             self.all, self.changes
         )
     }
-}
-
-/// The value that so many in a hundred do not exceed.
-pub fn percentile(times: &[i64], percent: usize) -> i64 {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
 pub fn run(scale: &Scale) -> Figures {
@@ -160,17 +153,4 @@ fn wait_until_whole(observer: &Observer, topic: &str, count: usize, replicas: us
         let states = observer.states(topic, count)?;
         states.iter().all(|state| state.leader != -1 && state.isr.len() == replicas).then_some(())
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_values_that_occurred() {
-        let times: Vec<i64> = (1..=200).rev().collect();
-        assert_eq!([0, 50, 99, 100].map(|percent| percentile(&times, percent)), [1, 100, 198, 200]);
-        assert_eq!(percentile(&[], 99), 0);
-        assert_eq!(percentile(&[7], 99), 7);
-    }
 }

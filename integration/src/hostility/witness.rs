@@ -15,6 +15,7 @@ use futures::StreamExt;
 use tokio::task::JoinHandle;
 
 use super::WITNESSED;
+use crate::percentile::percentile;
 
 /// Between an acknowledgement and the next record.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -99,7 +100,6 @@ async fn witness(
     seen.acknowledged = acknowledged.len();
     seen.lost = acknowledged.iter().filter(|number| !stored.contains_key(number)).count();
     seen.twice = stored.values().filter(|times| **times > 1).count();
-    seen.latencies.sort_unstable();
     seen
 }
 
@@ -123,13 +123,8 @@ async fn stored(bootstrap: &str, partition: i32) -> BTreeMap<u64, usize> {
 }
 
 impl Testimony {
-    fn percentile(&self, percent: usize) -> Duration {
-        let at = (self.latencies.len() * percent / 100).min(self.latencies.len().saturating_sub(1));
-        self.latencies.get(at).copied().unwrap_or_default()
-    }
-
     pub(super) fn complaints(&self, patience: Duration) -> impl Iterator<Item = String> {
-        let worst = self.percentile(100);
+        let worst = percentile(&self.latencies, 100);
         let wrong = [
             (self.acknowledged == 0, String::from("none was acknowledged")),
             (
@@ -153,9 +148,9 @@ impl fmt::Display for Testimony {
             self.errors.len(),
             self.lost,
             self.twice,
-            self.percentile(50),
-            self.percentile(99),
-            self.percentile(100)
+            percentile(&self.latencies, 50),
+            percentile(&self.latencies, 99),
+            percentile(&self.latencies, 100)
         )
     }
 }

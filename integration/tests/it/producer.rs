@@ -23,6 +23,7 @@ use integration::bench::watches;
 use integration::cluster::{Cluster, PATIENCE};
 use integration::foreign::{Found, kcat, read_topic};
 use integration::observer::Observer;
+use integration::percentile::percentile;
 use integration::process::succeed;
 use integration::wait;
 use rustix::process::Signal;
@@ -243,8 +244,8 @@ fn watched_leaders_are_used_at_once() {
     let figures = watches::run(&watches::Scale { partitions: 150, replicas: 2, trials: 1 });
     println!("{figures}");
     assert_eq!((figures.alone.len(), figures.each.len()), (1, 50));
-    assert!(watches::percentile(&figures.alone, 99) <= 50 * SLACK, "{figures}");
-    assert!(watches::percentile(&figures.each, 99) <= 50 * SLACK, "{figures}");
+    assert!(percentile(&figures.alone, 99) <= 50 * SLACK, "{figures}");
+    assert!(percentile(&figures.each, 99) <= 50 * SLACK, "{figures}");
 }
 
 /// Three brokers, a topic on all of them, and a runtime to send with.
