@@ -1,6 +1,6 @@
 //! How long records of a partition are not acknowledged when its leader goes, by the way it goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use client::admin::{Admin, AdminOptions, Bootstrap, NewTopic, Placement};
@@ -8,12 +8,17 @@ use client::ids::BrokerId;
 use rustix::process::Signal;
 
 use crate::cluster::{Cluster, PATIENCE};
+use crate::foreign::read_topic;
 use crate::gaps::{Client, Gaps};
+use crate::load::Load;
 use crate::observer::Observer;
+use crate::percentile::percentile;
 use crate::wait;
 use crate::zookeeper::ZooKeeper;
 
 const TOPIC: &str = "t";
+/// Its records are counted.
+const COUNTED: &str = "counted";
 const PARTITIONS: usize = 6;
 
 /// How often, and in which circumstances.
@@ -55,13 +60,15 @@ impl Fate {
             Fate::KillController => "kill -9 of the controller, a leader too",
             Fate::Shutdown => "controlled shutdown of a leader",
             Fate::ShutdownController => "controlled shutdown of the controller, a leader too",
-            Fate::Sleep => "SIGSTOP of a leader",
+            Fate::Sleep => "SIGSTOP of a leader, to the others as if its host vanished",
         }
     }
 }
 
 /// Three brokers and a ZooKeeper on this machine, 6 partitions of three replicas, `min.insync.replicas=2`, and a
-/// producer with its own settings, acks=all and idempotence, that sends a record to each partition every 2 ms. Prints a line for each kind: of the partition that waited longest, the median and worst of all trials.
+/// producer with its own settings, acks=all and idempotence, that sends a record to each partition every 2 ms. Prints a
+/// line for each kind: of the partition that waited longest, the median and worst of all trials. Where a broker is
+/// stopped for longer than its session, also from when its registration was gone, and what became of records beside.
 pub fn run(trials: &Trials) {
     let mut cluster = start(trials);
     let observer = Observer::connect(&cluster.zookeeper.connect_string());
@@ -74,18 +81,39 @@ pub fn run(trials: &Trials) {
     let mut fates = vec![Fate::KillLeader, Fate::KillController, Fate::Shutdown, Fate::ShutdownController];
     fates.extend(trials.sleep.then_some(Fate::Sleep));
     for fate in fates {
-        let mut longest: Vec<Duration> =
+        let load = (fate == Fate::Sleep).then(|| Load::start(&cluster.bootstrap(), COUNTED, 500));
+        let suffered: Vec<Suffered> =
             (0..trials.count).map(|_| suffer(fate, &mut cluster, &observer, &gaps)).collect();
-        longest.sort_unstable();
-        let ms = |at: usize| longest.get(at).map_or(0, Duration::as_millis);
-        println!(
-            "{}: longest gap {} ms in the median, {} ms at the worst of {}",
-            fate.name(),
-            ms(trials.count / 2),
-            ms(trials.count.saturating_sub(1)),
-            trials.count
-        );
+        let longest: Vec<Duration> = suffered.iter().map(|one| one.longest).collect();
+        println!("{}: longest gap {}", fate.name(), told(&longest));
+        let unregistered: Vec<Duration> = suffered.iter().filter_map(|one| one.unregistered).collect();
+        if !unregistered.is_empty() {
+            println!("  from the end of its registration: {}", told(&unregistered));
+        }
+        if let Some(load) = load {
+            println!("  {}", account(&cluster, load));
+        }
     }
+}
+
+fn told(times: &[Duration]) -> String {
+    let ms = |percent| percentile(times, percent).as_millis();
+    format!("{} ms in the median, {} ms at the worst of {}", ms(50), ms(100), times.len())
+}
+
+/// What became of the records of a load.
+fn account(cluster: &Cluster, load: Load) -> String {
+    let outcome = load.finish();
+    let records = read_topic(&cluster.bootstrap(), COUNTED);
+    let stored = records.len();
+    let found: BTreeSet<String> = records.into_iter().map(|record| record.value).collect();
+    format!(
+        "{} records acknowledged beside, {} of them lost, {} given up, {} in the log twice",
+        outcome.acknowledged.len(),
+        outcome.acknowledged.difference(&found).count(),
+        outcome.failed,
+        stored - found.len()
+    )
 }
 
 fn start(trials: &Trials) -> Cluster {
@@ -101,22 +129,32 @@ fn start(trials: &Trials) -> Cluster {
     // A session lasts up to 20 ticks.
     let cluster = Cluster::start_on(ZooKeeper::with_tick(1_000), "", 3, properties);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
-    runtime.block_on(create(&cluster));
+    for topic in [TOPIC, COUNTED] {
+        runtime.block_on(create(&cluster, topic));
+    }
     cluster
 }
 
-async fn create(cluster: &Cluster) {
+async fn create(cluster: &Cluster, topic: &str) {
     let bootstrap = Bootstrap::resolve(&cluster.bootstrap()).await.expect("addresses are addresses");
     let admin = Admin::new(bootstrap, AdminOptions::default());
     // Each broker prefers to lead two.
     let replicas = |p: i32| (0..3).map(|r| BrokerId((p + r) % 3 + 1)).collect();
     let placement = Placement::Replicas((0..PARTITIONS as i32).map(|p| (p, replicas(p))).collect());
-    let new = NewTopic { name: TOPIC.into(), placement, configs: BTreeMap::new() };
+    let new = NewTopic { name: topic.into(), placement, configs: BTreeMap::new() };
     admin.create_topic(&new).await.expect("the topic can be created");
 }
 
-/// The longest gap of one trial.
-fn suffer(fate: Fate, cluster: &mut Cluster, observer: &Observer, gaps: &Gaps) -> Duration {
+/// What one trial came to.
+#[derive(Debug, Clone, Copy)]
+struct Suffered {
+    /// Without an acknowledgement.
+    longest: Duration,
+    /// From when the broker's registration was gone until each partition had an acknowledgement.
+    unregistered: Option<Duration>,
+}
+
+fn suffer(fate: Fate, cluster: &mut Cluster, observer: &Observer, gaps: &Gaps) -> Suffered {
     let controller = settle(cluster, observer);
     let others = || cluster.ids().into_iter().find(|id| *id != controller).expect("there are three");
     let victim = match fate {
@@ -130,14 +168,21 @@ fn suffer(fate: Fate, cluster: &mut Cluster, observer: &Observer, gaps: &Gaps) -
         Fate::Shutdown | Fate::ShutdownController => drop(cluster.terminate(victim)),
         Fate::Sleep => cluster.signal(victim, Signal::STOP),
     }
+    let gone = (fate == Fate::Sleep).then(|| {
+        wait::until("its session ends", PATIENCE * 3, || {
+            (!observer.registered().contains_key(&victim)).then_some(())
+        });
+        Instant::now()
+    });
     // librdkafka waits a minute for the answers of a broker that sleeps.
     gaps.wait_for_all(PATIENCE * 3);
+    let unregistered = gone.map(|gone| gone.elapsed());
     let longest = gaps.longest().into_iter().max().unwrap_or_default();
     match fate {
         Fate::Sleep => cluster.signal(victim, Signal::CONT),
         _ => cluster.start_broker(victim),
     }
-    longest
+    Suffered { longest, unregistered }
 }
 
 /// Waits until all is as it should be, and has been for a moment. Gives the controller.
