@@ -4,6 +4,7 @@
 //! the registration: an address that is taken is found out before anybody counts on this broker, and whoever
 //! connects early waits in the backlog rather than being refused.
 
+mod ensemble;
 mod handover;
 mod last_stop;
 mod parts;
@@ -22,6 +23,7 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use self::ensemble::Ensemble;
 use crate::admin::{Admin, AdminParts};
 use crate::api::{Context, dispatch};
 use crate::clock::Now;
@@ -33,7 +35,7 @@ use crate::coordinator::{Coordinator, CoordinatorParts};
 use crate::dynamic_config::{ConfigChange, DynamicConfig, changes};
 use crate::fetch_session::FetchSessions;
 use crate::log::{LogDirs, LogDirsError};
-use crate::membership::{JoinError, Membership};
+use crate::membership::{self, JoinError, Membership};
 use crate::metadata::MetadataCache;
 use crate::offsets::{OffsetStore, OffsetStoreParts};
 use crate::producer_ids::{BlockFetcher, ProducerIds};
@@ -46,8 +48,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Why a broker does not start, or stops by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    #[error("ZooKeeper ({hosts}): {source}. Is it running, and does zookeeper.connect name it?")]
-    ZooKeeper { hosts: String, source: ZkError },
+    #[error("{0}. Is ZooKeeper running, and does zookeeper.connect name it?")]
+    ZooKeeper(#[from] ZkError),
     #[error(transparent)]
     ClusterId(#[from] ClusterIdError),
     #[error(transparent)]
@@ -64,6 +66,20 @@ pub enum BrokerError {
     NoLogDirLeft { dir: PathBuf },
     #[error("a thread of the start panicked; this is a bug: {0}")]
     Panicked(tokio::task::JoinError),
+    #[error("told to stop before it served")]
+    StoppedEarly,
+}
+
+impl BrokerError {
+    /// What ZooKeeper has to do with it.
+    fn zookeeper(&self) -> Option<&ZkError> {
+        match self {
+            BrokerError::ZooKeeper(error)
+            | BrokerError::ClusterId(ClusterIdError::Zk(error))
+            | BrokerError::Join(JoinError::Zk(error)) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 /// Runs a broker until `stop` completes, or until it cannot go on.
@@ -73,8 +89,14 @@ pub fn run(config: Config, stop: BoxFuture<'static, ()>) -> BoxFuture<'static, R
     Box::pin(run_until(config, stop))
 }
 
-async fn run_until(config: Config, stop: BoxFuture<'static, ()>) -> Result<(), BrokerError> {
-    let (mut broker, mut failures) = Broker::start(config).await?;
+async fn run_until(config: Config, mut stop: BoxFuture<'static, ()>) -> Result<(), BrokerError> {
+    let (mut broker, mut failures) = match Broker::start(config, &mut stop).await {
+        Err(stopped @ BrokerError::StoppedEarly) => {
+            tracing::info!("{stopped}");
+            return Ok(());
+        }
+        started => started?,
+    };
     let lost = tokio::select! {
         () = stop => None,
         lost = last_dir(&mut failures, &broker.membership, broker.id) => Some(lost),
@@ -108,19 +130,23 @@ struct Broker {
 }
 
 impl Broker {
-    async fn start(config: Config) -> Result<(Broker, mpsc::UnboundedReceiver<DirFailure>), BrokerError> {
+    async fn start(
+        config: Config,
+        stop: &mut BoxFuture<'static, ()>,
+    ) -> Result<(Broker, mpsc::UnboundedReceiver<DirFailure>), BrokerError> {
         let started = Now::read();
         let zk = zk_config(&config);
         let offsets_zk = zk.clone();
-        let session = join_ensemble(&zk).await?;
-        let cluster_id = cluster_id(&session).await?;
+        let mut ensemble = Ensemble::join(zk.clone(), stop).await?;
+        let cluster_id = ensemble.step(join_cluster).await?;
         tracing::info!(cluster_id, "ZooKeeper answers");
 
         let (failed, failed_dirs) = mpsc::unbounded_channel();
-        let (dirs, id) = open_dirs(&config, &session, &cluster_id, failed).await?;
-        last_stop::tell(&dirs, &session, &zk, id).await?;
+        let (dirs, id) = open_dirs(&config, &mut ensemble, &cluster_id, failed).await?;
+        last_stop::tell(&dirs, &mut ensemble, id).await?;
         let (dynamic, config_changes) = DynamicConfig::new(config);
-        changes::load(&dynamic, &session, id).await.map_err(|source| unreachable_zk(&zk, source))?;
+        let configured = &dynamic;
+        ensemble.step(async |session| Ok(changes::load(configured, &session, id).await?)).await?;
         let config = dynamic.broker();
         let dirs = parts::load_logs(dirs, &dynamic, started).await?;
 
@@ -152,7 +178,10 @@ impl Broker {
             let fence = Arc::clone(&fence);
             move |epoch| fence.registered(epoch)
         };
-        let membership = Membership::join(session, zk.clone(), identity, registered).await?;
+        let to_register = &identity;
+        let first =
+            ensemble.step(async |session| Ok(membership::register(&session, to_register).await?)).await?;
+        let membership = Membership::of(ensemble.into_session(), first, zk.clone(), identity, registered);
         let controller = Controller::spawn(ControllerParts {
             config: controller_config(&config, id),
             sessions: membership.sessions(),
@@ -268,30 +297,25 @@ fn zk_config(config: &Config) -> ZkConfig {
     }
 }
 
-fn unreachable_zk(zk: &ZkConfig, source: ZkError) -> BrokerError {
-    BrokerError::ZooKeeper { hosts: zk.connect.clone(), source }
-}
-
-async fn join_ensemble(zk: &ZkConfig) -> Result<Session, BrokerError> {
-    tracing::info!(connect = zk.connect, "connecting to ZooKeeper");
-    let session = Session::connect(zk.clone()).await.map_err(|source| unreachable_zk(zk, source))?;
-    session.create_directories(&directories::AT_START).await.map_err(|source| unreachable_zk(zk, source))?;
-    Ok(session)
+async fn join_cluster(session: Session) -> Result<String, BrokerError> {
+    session.create_directories(&directories::AT_START).await?;
+    Ok(cluster_id(&session).await?)
 }
 
 /// Opens and locks the log directories, and finds out whose they are.
 async fn open_dirs(
     config: &Config,
-    session: &Session,
+    ensemble: &mut Ensemble<'_>,
     cluster_id: &str,
     failed: mpsc::UnboundedSender<PathBuf>,
 ) -> Result<(LogDirs, BrokerId), BrokerError> {
     let dirs = parts::open_dirs(config, failed)?;
     let id = match dirs.verify_identity(cluster_id, config.broker_id.map(|id| id.0))? {
         Some(id) => BrokerId(id),
-        None => generate_broker_id(session, config.reserved_broker_id_max)
-            .await
-            .map_err(|source| BrokerError::ZooKeeper { hosts: config.zookeeper.connect.clone(), source })?,
+        None => {
+            let reserved = config.reserved_broker_id_max;
+            ensemble.step(async |session| Ok(generate_broker_id(&session, reserved).await?)).await?
+        }
     };
     dirs.write_identity(cluster_id, id.0, Now::read().unix_ms)?;
     Ok((dirs, id))

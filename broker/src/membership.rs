@@ -73,18 +73,15 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// Registers the broker in `session` and keeps it registered from then on.
-    ///
-    /// A registration left by an earlier run of this broker is removed where it is known to be that, and waited out
-    /// otherwise. `registered` is called with each registration's epoch, before anyone is told of the session it is in.
-    pub(crate) async fn join(
+    /// Keeps the broker registered, who is so in `session` since `first`. `registered` is called with each
+    /// registration's epoch, before anyone is told of the session it is in.
+    pub(crate) fn of(
         session: Session,
+        first: Registered,
         zk: ZkConfig,
         identity: Identity,
         registered: impl Fn(BrokerEpoch) + Send + 'static,
-    ) -> Result<Membership, JoinError> {
-        check_endpoints(&session, &identity).await?;
-        let first = wait_out_and_register(&session, &identity).await?;
+    ) -> Membership {
         announce(&identity, &session, first);
         registered(first.epoch);
         let newest = Arc::new(Mutex::new(session.clone()));
@@ -93,7 +90,7 @@ impl Membership {
             "membership",
             keep(session, first, zk, identity, registered, publish, Arc::clone(&newest)),
         );
-        Ok(Membership { sessions, newest, keeper })
+        Membership { sessions, newest, keeper }
     }
 
     /// Follows the session this broker is registered in; `None` between one's end and the next registration.
@@ -126,6 +123,13 @@ impl Drop for Membership {
     fn drop(&mut self) {
         self.keeper.abort();
     }
+}
+
+/// Registers the broker for the first time. A registration left by an earlier run of it is removed where it is known to
+/// be that, and waited out otherwise.
+pub(crate) async fn register(session: &Session, identity: &Identity) -> Result<Registered, JoinError> {
+    check_endpoints(session, identity).await?;
+    wait_out_and_register(session, identity).await
 }
 
 /// Opens a new session and registers again whenever the last one is over, or the registration is gone.

@@ -1,10 +1,10 @@
 //! What this broker's last stop may have cost, told to the cluster before anybody counts on its logs.
 
 use client::ids::BrokerId;
-use client::zk::{Session, ZkConfig};
 use client::znode::unclean_stop::{UncleanStop, is_boot_id};
 
-use super::{BrokerError, unreachable_zk};
+use super::BrokerError;
+use super::ensemble::Ensemble;
 use crate::log::{LastStop, LogDirs};
 
 /// A UUID that the kernel draws when it starts.
@@ -14,8 +14,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// The note is written last: whoever dies in between tells it again.
 pub(super) async fn tell(
     dirs: &LogDirs,
-    session: &Session,
-    zk: &ZkConfig,
+    ensemble: &mut Ensemble<'_>,
     id: BrokerId,
 ) -> Result<(), BrokerError> {
     let Some(boot) = boot_id() else {
@@ -36,7 +35,8 @@ pub(super) async fn tell(
         ),
     }
     let stop = UncleanStop { broker: id, boot };
-    session.set_or_create(&stop.path(), "").await.map_err(|source| unreachable_zk(zk, source))?;
+    let path = &stop.path();
+    ensemble.step(async |session| Ok(session.set_or_create(path, "").await?)).await?;
     Ok(dirs.note_boot(&stop.boot)?)
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use client::ids::BrokerId;
+use client::zk::{Session, ZkConfig};
 use integration::apache::Release;
 use integration::cluster::{Cluster, PATIENCE, SESSION_TIMEOUT_MS};
 use integration::foreign::read_topic;
@@ -60,6 +62,43 @@ fn a_fresh_broker_denies_no_topic_before_it_was_told_of_them() {
     let said = asked.wait_with_output().expect("kcat ends");
     let said = String::from_utf8_lossy(&said.stdout);
     assert!(said.contains(&format!("topic \"{TOPIC}\" with {PARTITIONS} partitions:")), "{said}");
+}
+
+/// Kafka's does likewise; one that gave up would have to be started again by somebody.
+#[test]
+fn a_broker_that_starts_waits_for_zookeeper_and_may_be_stopped_meanwhile() {
+    let mut cluster = Cluster::start(1, &[]);
+    assert!(cluster.terminate(1).success());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let starts_in_vain = |cluster: &mut Cluster| {
+        let zk = ZkConfig::new(cluster.zookeeper.connect_string()).with_timeout(LONG / 2);
+        // Its id is taken, so that it is in the midst of its start for as long as we like.
+        let other = runtime.block_on(async {
+            let other = Session::connect(zk).await.expect("ZooKeeper serves");
+            other.register_broker(BrokerId(1), b"{}", None, None).await.expect("nobody is registered");
+            other
+        });
+        let before = cluster.log(1).len();
+        cluster.start_broker(1);
+        let said = |what: &str| cluster.log(1)[before..].contains(what).then_some(());
+        wait::until("the broker waits for its id", PATIENCE, || {
+            said("is still registered by another session")
+        });
+        cluster.zookeeper.pause();
+        wait::until("it waits for ZooKeeper", PATIENCE, || said("the start waits for ZooKeeper"));
+        other
+    };
+
+    let other = starts_in_vain(&mut cluster);
+    cluster.zookeeper.resume();
+    runtime.block_on(other.close());
+    cluster.wait_until_serving();
+    assert!(cluster.terminate(1).success());
+
+    let _other = starts_in_vain(&mut cluster);
+    assert!(cluster.terminate(1).success(), "{}", cluster.log(1));
+    assert!(cluster.log(1).contains("told to stop before it served"));
+    cluster.zookeeper.resume();
 }
 
 #[test]
