@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use client::connection::Connection;
 use client::ids::{LeaderEpoch, Offset, TopicPartition};
+use client::wire::ErrorCode;
 use client::wire::messages::FetchResponse;
 use client::wire::messages::fetch_response::PartitionData;
-use client::wire::{ErrorCode, Records};
 
 use super::request::{LIST_OFFSETS, list_offset};
 use super::step::{Outcome, Step};
@@ -138,19 +138,9 @@ impl Task {
 
 /// The next fetch says that this is stored, so it is, to the degree that the broker promises.
 async fn append(partition: &Arc<Partition>, ask: &Ask, data: &PartitionData) -> Outcome {
-    let records: &[u8] = match &data.records {
-        Some(Records::Memory(bytes)) => bytes,
-        // What is decoded from the wire is in memory.
-        Some(Records::File(_)) | None => &[],
-    };
-    let answer = Followed {
-        asked: ask.offset,
-        records,
-        high_watermark: Offset(data.high_watermark),
-        log_start: Offset(data.log_start_offset),
-    };
+    let answer = Followed::of(ask, data);
     let appended = partition.append_as_follower(ask.leader_epoch, &answer, Now::read());
-    if appended.is_ok() && !records.is_empty() && partition.flushes_before_ack() {
+    if appended.is_ok() && !answer.records.is_empty() && partition.flushes_before_ack() {
         let end = partition.status().end;
         if let Err(error) = partition.wait_for_flush(end).await {
             return Outcome::of::<()>(partition.id(), Err(error.into()));

@@ -1,8 +1,11 @@
 //! What a fetcher does to a follower's log. Each step names the epoch it was asked in, so that a
 //! late answer of a former leader changes nothing.
 
+use client::fetch_session::Ask;
 use client::ids::{BrokerId, LeaderEpoch, Offset, Uuid};
 use client::record::batches;
+use client::wire::Records;
+use client::wire::messages::fetch_response::PartitionData;
 use thiserror::Error;
 
 use super::epochs::{EpochEnd, Truncation, truncation};
@@ -29,6 +32,23 @@ pub struct Followed<'a> {
     pub records: &'a [u8],
     pub high_watermark: Offset,
     pub log_start: Offset,
+}
+
+impl<'a> Followed<'a> {
+    /// What is answered to `ask`.
+    pub fn of(ask: &Ask, data: &'a PartitionData) -> Followed<'a> {
+        let records: &[u8] = match &data.records {
+            Some(Records::Memory(bytes)) => bytes,
+            // What is decoded from the wire is in memory.
+            Some(Records::File(_)) | None => &[],
+        };
+        Followed {
+            asked: ask.offset,
+            records,
+            high_watermark: Offset(data.high_watermark),
+            log_start: Offset(data.log_start_offset),
+        }
+    }
 }
 
 #[derive(Debug, Error)]

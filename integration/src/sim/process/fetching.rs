@@ -8,9 +8,9 @@ use broker::fetcher::{Outcome, Step};
 use broker::partition::Followed;
 use broker::partition::follower::LeaderOffsets;
 use client::fetch_session::Ask;
-use client::ids::{BrokerEpoch, BrokerId, Offset, TopicPartition};
+use client::ids::{BrokerEpoch, BrokerId, TopicPartition};
+use client::wire::ErrorCode;
 use client::wire::messages::fetch_response::PartitionData;
-use client::wire::{ErrorCode, Records};
 
 use super::serving::FETCH_WAIT;
 use super::{MS, Message, Out, Place, Process, REQUEST_TIMEOUT, RETRY, Tick, Time};
@@ -112,16 +112,7 @@ impl Process {
             let Some(followed) = following.get(&partition, ask.leader_epoch) else { continue };
             let outcome = match Step::after(&data) {
                 Step::Append => {
-                    let records: &[u8] = match &data.records {
-                        Some(Records::Memory(bytes)) => bytes,
-                        Some(Records::File(_)) | None => &[],
-                    };
-                    let answer = Followed {
-                        asked: ask.offset,
-                        records,
-                        high_watermark: Offset(data.high_watermark),
-                        log_start: Offset(data.log_start_offset),
-                    };
+                    let answer = Followed::of(ask, &data);
                     Outcome::of(&partition, followed.append_as_follower(ask.leader_epoch, &answer, out.clock))
                 }
                 Step::Truncate(found) => {
