@@ -1,16 +1,13 @@
 //! The way to one registration of a broker: one request after the other, in order, each repeated
 //! until the broker has it or is gone (`RequestSendThread` in `ControllerChannelManager.scala`).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::connection::{Connection, ConnectionError, ConnectionOptions};
-use client::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition, Uuid};
-use client::wire::messages::list_offsets_response::ListOffsetsPartitionResponse;
-use client::wire::messages::{LeaderAndIsrResponse, ListOffsetsResponse, StopReplicaResponse};
+use client::ids::{BrokerId, TopicPartition, Uuid};
+use client::wire::messages::{LeaderAndIsrResponse, StopReplicaResponse};
 use client::wire::{ErrorCode, Request};
-use client::znode::commit::LogEnd;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
@@ -140,7 +137,10 @@ impl Line {
                 ControlRequest::LogEnds(partitions) => {
                     let wire = requests::log_ends(partitions);
                     let answer = self.deliver(&wire, requests::LOG_ENDS_VERSION).await;
-                    answer.map(|answer| self.measured(partitions, &answer))
+                    answer.map(|answer| {
+                        let ends = requests::told_ends(partitions, &answer);
+                        Event::LogEndsAnswered { broker: self.to, epoch: self.sender.receiver, ends }
+                    })
                 }
             };
             if let Some(event) = event {
@@ -269,22 +269,6 @@ impl Line {
             topic.partition_errors.iter().map(partition).collect::<Vec<_>>()
         });
         Some(Event::LeaderAndIsrAnswered { broker: self.to, partitions: partitions.collect() })
-    }
-
-    /// Whatever was asked has an answer, if only that there is none.
-    fn measured(&self, asked: &BTreeSet<TopicPartition>, answer: &ListOffsetsResponse) -> Event {
-        let told = answer.topics.iter().flat_map(|topic| {
-            let end = |partition: &ListOffsetsPartitionResponse| {
-                let end =
-                    LogEnd { epoch: LeaderEpoch(partition.leader_epoch), offset: Offset(partition.offset) };
-                let readable = ErrorCode::from_code(partition.error_code) == ErrorCode::None;
-                (TopicPartition::new(&*topic.name, partition.partition_index), readable.then_some(end))
-            };
-            topic.partitions.iter().map(end).collect::<Vec<_>>()
-        });
-        let told: BTreeMap<TopicPartition, Option<LogEnd>> = told.collect();
-        let ends = asked.iter().map(|p| (p.clone(), told.get(p).copied().flatten())).collect();
-        Event::LogEndsAnswered { broker: self.to, epoch: self.sender.receiver, ends }
     }
 
     /// An answer concerns the controller as far as replicas were to be deleted; an error of the

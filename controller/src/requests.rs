@@ -1,11 +1,10 @@
 //! Control requests in their wire form, at the versions of inter-broker protocol 3.4 and later:
 //! LeaderAndIsr 7, UpdateMetadata 8, StopReplica 4. A controller negotiates none of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicPartition, Uuid};
-use client::wire::Str;
+use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartition, Uuid};
 use client::wire::messages::leader_and_isr_request::{
     LeaderAndIsrLiveLeader, LeaderAndIsrPartitionState, LeaderAndIsrTopicState,
 };
@@ -15,8 +14,10 @@ use client::wire::messages::update_metadata_request::{
     UpdateMetadataBroker, UpdateMetadataEndpoint, UpdateMetadataPartitionState, UpdateMetadataTopicState,
 };
 use client::wire::messages::{
-    LeaderAndIsrRequest, ListOffsetsRequest, StopReplicaRequest, UpdateMetadataRequest,
+    LeaderAndIsrRequest, ListOffsetsRequest, ListOffsetsResponse, StopReplicaRequest, UpdateMetadataRequest,
 };
+use client::wire::{ErrorCode, Str};
+use client::znode::commit::LogEnd;
 
 use crate::cluster::Broker;
 use crate::plan::{
@@ -104,6 +105,31 @@ pub fn log_ends(partitions: &BTreeSet<TopicPartition>) -> ListOffsetsRequest {
         topics: by_topic(partitions.iter().map(|partition| (&partition.topic, asked(partition))), topic),
         ..ListOffsetsRequest::default()
     }
+}
+
+/// How far the logs reach by the answer to [`log_ends`]; `None`: there is no log, or none that its broker can read.
+///
+/// A partition that the broker knows nothing of is left out. It was told of its replicas before it was asked, so
+/// this is a later run of it, which knows its logs as soon as it is told again.
+pub fn told_ends(
+    asked: &BTreeSet<TopicPartition>,
+    answer: &ListOffsetsResponse,
+) -> Vec<(TopicPartition, Option<LogEnd>)> {
+    let told = answer.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| {
+            let id = TopicPartition::new(&*topic.name, partition.partition_index);
+            (id, (ErrorCode::from_code(partition.error_code), partition.leader_epoch, partition.offset))
+        })
+    });
+    let told: BTreeMap<TopicPartition, (ErrorCode, i32, i64)> = told.collect();
+    let end = |id: &TopicPartition| match told.get(id) {
+        Some((ErrorCode::UnknownTopicOrPartition, ..)) => None,
+        Some(&(ErrorCode::None, epoch, offset)) => {
+            Some(Some(LogEnd { epoch: LeaderEpoch(epoch), offset: Offset(offset) }))
+        }
+        Some(_) | None => Some(None),
+    };
+    asked.iter().filter_map(|id| Some((id.clone(), end(id)?))).collect()
 }
 
 pub fn update_metadata(sender: Sender, request: &UpdateMetadata) -> UpdateMetadataRequest {
@@ -207,10 +233,11 @@ fn numbers(ids: &[BrokerId]) -> Vec<i32> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use client::ids::{LeaderEpoch, ZkVersion};
+    use client::ids::ZkVersion;
     use client::wire::encode_to_bytes;
+    use client::wire::messages::list_offsets_response::{
+        ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+    };
     use client::znode::broker::SecurityProtocol;
 
     use super::*;
@@ -226,6 +253,29 @@ mod tests {
         };
         let endpoints = vec![endpoint("CLIENTS", 9092), endpoint("INTERNAL", 9093)];
         Broker { epoch: BrokerEpoch(55), endpoints, rack: None }
+    }
+
+    #[test]
+    fn a_run_that_was_not_told_of_its_replicas_says_nothing_of_their_logs() {
+        let asked: BTreeSet<TopicPartition> = (0..4).map(|number| TopicPartition::new("t", number)).collect();
+        let answered = |partition_index, error: ErrorCode, offset| ListOffsetsPartitionResponse {
+            partition_index,
+            error_code: error.code(),
+            leader_epoch: 4,
+            offset,
+            ..ListOffsetsPartitionResponse::default()
+        };
+        let partitions = vec![
+            answered(0, ErrorCode::None, 66),
+            answered(1, ErrorCode::KafkaStorageError, -1),
+            answered(2, ErrorCode::UnknownTopicOrPartition, -1),
+        ];
+        let topic = ListOffsetsTopicResponse { name: "t".into(), partitions };
+        let answer = ListOffsetsResponse { topics: vec![topic], ..ListOffsetsResponse::default() };
+        let told: Vec<_> =
+            told_ends(&asked, &answer).into_iter().map(|(id, end)| (id.partition, end)).collect();
+        let end = LogEnd { epoch: LeaderEpoch(4), offset: Offset(66) };
+        assert_eq!(told, [(0, Some(end)), (1, None), (3, None)]);
     }
 
     fn role() -> PartitionRole {
