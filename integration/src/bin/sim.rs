@@ -27,9 +27,9 @@ struct Options {
     /// Runs only the first seed, and prints the end of what happened.
     #[arg(long)]
     transcript: bool,
-    /// Machines that lost power may be back before their session ends: a loss that is known.
+    /// In every run records are synced before they are acknowledged (`flush.before.ack`), not in one of four.
     #[arg(long)]
-    quick_reboots: bool,
+    flush_before_ack: bool,
     /// Goes on after the first failure.
     #[arg(long)]
     keep_going: bool,
@@ -44,7 +44,7 @@ fn seeds(text: &str) -> Result<Range<u64>, std::num::ParseIntError> {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let settings = Settings { quick_reboots: options.quick_reboots, ..Settings::default() };
+    let settings = Settings { flush_before_ack: options.flush_before_ack, ..Settings::default() };
     if options.transcript {
         let run = run(options.seeds.start, Settings { transcript: true, ..settings });
         for line in &run.transcript {

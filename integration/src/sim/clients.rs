@@ -18,6 +18,9 @@ const READ_EVERY: Time = 400 * MS;
 /// After one batch in so many a producer has nothing to send for seconds.
 const IDLE_ONCE_IN: u32 = 100;
 
+/// How far the ids of a producer are apart that had to begin anew.
+const RENEWAL: i64 = 10_000;
+
 /// What wakes a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wake {
@@ -81,6 +84,20 @@ pub(super) struct Around<'a> {
     pub timestamp_ms: i64,
 }
 
+impl Producer {
+    /// Numbers its batches anew, the open one first: what it counted on is gone.
+    fn begin_anew(&mut self, timestamp_ms: i64) {
+        self.id += RENEWAL;
+        self.next_sequence = 0;
+        let Some(open) = &mut self.open else { return };
+        open.name = Batch { producer: self.id, sequence: 0, ..open.name };
+        self.next_sequence = open.name.records;
+        if let Some(batch) = build(open.name, timestamp_ms) {
+            open.batch = batch;
+        }
+    }
+}
+
 impl Clients {
     pub(super) fn new(
         partitions: &[TopicPartition],
@@ -122,7 +139,7 @@ impl Clients {
     pub(super) fn begin_anew(&mut self, partition: &TopicPartition) -> Option<Wake> {
         let index = self.producers.iter().position(|producer| producer.partition == *partition)?;
         let producer = self.producers.get_mut(index)?;
-        let (id, partition) = (producer.id + 1, partition.clone());
+        let (id, partition) = (producer.id % RENEWAL + 1, partition.clone());
         *producer = Producer { id, partition, next_sequence: 0, open: None, is_idle: false };
         Some(Wake::Produce(index))
     }
@@ -135,9 +152,10 @@ impl Clients {
         }
     }
 
-    /// The id of the partition's producer.
-    pub(super) fn numbering(&self, partition: &TopicPartition) -> Option<i64> {
-        self.producers.iter().find(|producer| producer.partition == *partition).map(|producer| producer.id)
+    /// Whether the id is one of the partition's producer, or was.
+    pub(super) fn is_of(&self, partition: &TopicPartition, id: i64) -> bool {
+        let producer = self.producers.iter().find(|producer| producer.partition == *partition);
+        producer.is_some_and(|producer| producer.id % RENEWAL == id % RENEWAL)
     }
 
     pub(super) fn wake(&mut self, wake: Wake, around: &mut Around<'_>) -> Acts {
@@ -215,7 +233,11 @@ impl Clients {
             Err(error) => {
                 let partition = &producer.partition;
                 // A leader of the past, that does not know of its successor, may say so too.
-                if error == ErrorCode::OutOfOrderSequenceNumber && promises.is_newest(partition, epoch) {
+                let lacks =
+                    error == ErrorCode::OutOfOrderSequenceNumber && promises.is_newest(partition, epoch);
+                if lacks && promises.has_lost_of(partition, producer.id) {
+                    producer.begin_anew(around.timestamp_ms);
+                } else if lacks {
                     promises.broke(format!(
                         "{partition}: the leader does not know the batch before {:?}, which was acknowledged",
                         producer.open.as_ref().map(|open| open.name)
@@ -231,7 +253,15 @@ impl Clients {
         let Some(consumer) = self.consumers.iter_mut().find(|consumer| consumer.request == id) else {
             return;
         };
-        let Ok(bytes) = result else { return };
+        let bytes = match result {
+            Ok(bytes) => bytes,
+            // What it had read is gone.
+            Err(ErrorCode::OffsetOutOfRange) => {
+                consumer.position = Offset(0);
+                return;
+            }
+            Err(_) => return,
+        };
         if let Some(next) = promises.consumed(&consumer.partition, bytes) {
             consumer.position = next;
         }

@@ -13,6 +13,10 @@ pub(super) enum Fault {
     KillAll,
     /// The machine loses power: what was never synced is lost, torn or kept by chance.
     PowerCut(BrokerId),
+    /// Two at once.
+    PowerCuts(BrokerId, BrokerId),
+    /// All at once.
+    Blackout,
     /// SIGSTOP, perhaps for longer than the session.
     Pause(BrokerId),
     /// Controlled shutdown and start.
@@ -41,7 +45,7 @@ pub(super) enum Fault {
 }
 
 /// Every kind, as it is counted.
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 23] = [
     "fault: kill",
     "fault: kill all",
     "fault: power cut",
@@ -63,6 +67,8 @@ pub const KINDS: [&str; 21] = [
     "fault: disk full",
     "fault: disk fails",
     "fault: zookeeper lags",
+    "fault: two power cuts",
+    "fault: blackout",
 ];
 
 /// Who may be struck.
@@ -97,14 +103,10 @@ impl Fault {
             Fault::DiskFull(_) => 18,
             Fault::DiskFails(_) => 19,
             Fault::LaggingZooKeeper(_) => 20,
+            Fault::PowerCuts(..) => 21,
+            Fault::Blackout => 22,
         };
         KINDS.get(index).copied().unwrap_or("fault")
-    }
-
-    /// It takes nothing from anybody, and may go along with a machine that loses power. ZooKeeper's delays may
-    /// not: the machine may be back before they are over, see `Settings::quick_reboots`.
-    pub(super) fn is_mild(self) -> bool {
-        matches!(self, Fault::Slow(_) | Fault::Lossy | Fault::Doubling | Fault::ClockJump(_))
     }
 
     /// `None`: nobody to strike.
@@ -120,7 +122,7 @@ impl Fault {
         };
         let target = aimed(random)?;
         let other = any(random)?;
-        Some(match random.random_range(0..30) {
+        Some(match random.random_range(0..33) {
             0..4 => Fault::Kill(target),
             4 => Fault::KillAll,
             5..8 => Fault::PowerCut(target),
@@ -142,17 +144,18 @@ impl Fault {
             26 => Fault::DiskFull(target),
             27 => Fault::DiskFails(target),
             28..30 => Fault::LaggingZooKeeper(target),
+            30..32 if other != target => Fault::PowerCuts(target, other),
+            32 => Fault::Blackout,
             _ => Fault::Isolate(target),
         })
     }
 
     /// How long it lasts.
-    pub(super) fn lasts(self, quick_reboots: bool, random: &mut StdRng) -> Time {
+    pub(super) fn lasts(self, random: &mut StdRng) -> Time {
         match self {
-            // Longer than the session: a machine that is back before anybody missed it may lead with what it
-            // lost, if the controller changes meanwhile; see `Settings::quick_reboots`.
-            Fault::PowerCut(_) if !quick_reboots => random.random_range(3_500 * MS..7 * SECOND),
-            Fault::Kill(_) | Fault::PowerCut(_) | Fault::KillAll => random.random_range(50 * MS..4 * SECOND),
+            // Longer or shorter than a session.
+            Fault::PowerCut(_) => random.random_range(50 * MS..7 * SECOND),
+            Fault::Kill(_) | Fault::KillAll => random.random_range(50 * MS..4 * SECOND),
             Fault::Expire(_) | Fault::Bounce(_) => SECOND,
             _ => random.random_range(200 * MS..6 * SECOND),
         }

@@ -8,7 +8,6 @@ use rand::Rng;
 
 use super::faults::{Fault, Targets};
 use super::message::{MS, Place, SECOND};
-use super::process::Process;
 use super::run::{Event, Simulation};
 
 impl Simulation {
@@ -18,8 +17,6 @@ impl Simulation {
             return;
         }
         self.at(next, Event::Fault);
-        let is_whole = self.who_is_missing().is_none();
-        self.recovering = self.recovering.filter(|_| !is_whole);
         let brokers: Vec<BrokerId> = self.machines.keys().copied().collect();
         let index = self.random.random_range(0..self.partitions.len().max(1));
         let leader = self.partitions.get(index).and_then(|p| self.state(p)).map(|state| state.leader);
@@ -28,25 +25,8 @@ impl Simulation {
             controller: self.zookeeper.controller(),
             leader: leader.filter(|id| *id != BrokerId::NONE),
         };
-        let Some(drawn) = Fault::draw(&mut self.random, &targets) else { return };
-        let fault = match self.wants_power_cut {
-            true => Fault::PowerCut(
-                targets.controller.filter(|_| self.random.random()).or(leader).unwrap_or(BrokerId(1)),
-            ),
-            false => drawn,
-        };
-        if self.recovering.is_some_and(|id| self.is_in_sync_anywhere(id)) && !fault.is_mild() {
-            return;
-        }
-        if let Fault::PowerCut(_) = fault
-            && !(is_whole && self.active.iter().all(|active| active.is_mild()))
-        {
-            // Later, once all is quiet.
-            self.wants_power_cut = true;
-            return;
-        }
-        self.wants_power_cut = false;
-        let lasts = fault.lasts(self.settings.quick_reboots, &mut self.random);
+        let Some(fault) = Fault::draw(&mut self.random, &targets) else { return };
+        let lasts = fault.lasts(&mut self.random);
         self.faults += 1;
         self.counts.add(fault.kind());
         self.trace.note(self.now, &[7, lasts], || format!("FAULT {fault:?} for {} ms", lasts / MS));
@@ -67,22 +47,9 @@ impl Simulation {
                     self.kill(id);
                 }
             }
-            Fault::PowerCut(id) => {
-                self.recovering = Some(id);
-                let open = self.machines.get(&id).and_then(|machine| machine.process.as_ref());
-                let ghosts = open.map(Process::open_fetches).unwrap_or_default();
-                self.kill(id);
-                if let Some(machine) = self.machines.get_mut(&id) {
-                    machine.ghosts = ghosts;
-                }
-                let Simulation { machines, random, .. } = self;
-                if let Some(machine) = machines.get(&id) {
-                    // All or nothing of what was not synced: where the disk keeps a later segment and loses an
-                    // earlier one, a log has a gap that nothing tells from compaction's.
-                    let reached = random.random();
-                    machine.disk.power_cut(|| reached);
-                }
-            }
+            Fault::PowerCut(id) => self.lose_power(&[id]),
+            Fault::PowerCuts(one, other) => self.cut_power(&[one, other]),
+            Fault::Blackout => self.cut_power(&self.machines.keys().copied().collect::<Vec<_>>()),
             Fault::Pause(id) => {
                 if let Some(machine) = self.machines.get_mut(&id) {
                     machine.paused = true;
@@ -136,6 +103,16 @@ impl Simulation {
         }
     }
 
+    /// Of several machines; each comes back in its own time.
+    fn cut_power(&mut self, ids: &[BrokerId]) {
+        self.lose_power(ids);
+        for fault in ids.iter().map(|id| Fault::PowerCut(*id)) {
+            let lasts = fault.lasts(&mut self.random);
+            self.active.push(fault);
+            self.at(self.now + lasts, Event::Undo(fault));
+        }
+    }
+
     /// Which directions a fault cuts.
     fn links(&self, fault: Fault) -> Vec<(Place, Place)> {
         let both = |a: Place, b: Place| [(a, b), (b, a)];
@@ -153,7 +130,7 @@ impl Simulation {
         }
     }
 
-    fn kill(&mut self, id: BrokerId) {
+    pub(super) fn kill(&mut self, id: BrokerId) {
         if let Some(machine) = self.machines.get_mut(&id) {
             machine.process = None;
             machine.stalled.clear();
@@ -167,6 +144,7 @@ impl Simulation {
         match fault {
             Fault::Kill(id) => self.start(id),
             Fault::PowerCut(id) => {
+                self.be_taken_for_dead(id);
                 self.start(id);
                 self.come_back_badly(id);
             }
@@ -192,7 +170,7 @@ impl Simulation {
             }
             Fault::DiskFull(id) | Fault::DiskFails(id) => self.mend_disk(id),
             Fault::LaggingZooKeeper(id) => self.zookeeper.let_lag(id, None),
-            Fault::Bounce(_) | Fault::Expire(_) => {}
+            Fault::Bounce(_) | Fault::Expire(_) | Fault::PowerCuts(..) | Fault::Blackout => {}
             _ => {
                 for (from, to) in self.links(fault) {
                     self.network.mend(from, to);
@@ -201,8 +179,14 @@ impl Simulation {
         }
     }
 
-    fn is_in_sync_anywhere(&self, id: BrokerId) -> bool {
-        self.partitions_now().any(|partition| self.promises.in_sync(partition).contains(&id))
+    /// While a machine boots nobody listens there: others may see that its broker is gone, and remove its
+    /// registration (`controller::lookout`).
+    fn be_taken_for_dead(&mut self, id: BrokerId) {
+        let is_dead = self.machines.get(&id).is_some_and(|machine| machine.process.is_none());
+        if is_dead && !self.zookeeper.down && self.random.random() {
+            self.zookeeper.expire_sessions_of(id);
+            self.tell_of_changes();
+        }
     }
 
     /// What the machine sent before it lost power arrives only now, and some of its links are not up yet.

@@ -10,7 +10,7 @@ use client::wire::ErrorCode;
 use client::wire::messages::fetch_response::PartitionData;
 use client::wire::messages::{
     AlterPartitionRequest, AlterPartitionResponse, ControlledShutdownRequest, LeaderAndIsrRequest,
-    StopReplicaRequest, UpdateMetadataRequest,
+    ListOffsetsRequest, ListOffsetsResponse, StopReplicaRequest, UpdateMetadataRequest,
 };
 
 use broker::partition::follower::LeaderOffsets;
@@ -39,6 +39,7 @@ pub(super) enum Control {
     LeaderAndIsr(LeaderAndIsrRequest),
     UpdateMetadata(UpdateMetadataRequest),
     StopReplica(StopReplicaRequest),
+    LogEnds(ListOffsetsRequest),
 }
 
 /// Each with its topic's name.
@@ -95,6 +96,11 @@ impl Control {
                 });
                 format!("StopReplica: {}", state.collect::<Vec<_>>().join(", "))
             }
+            Control::LogEnds(request) => {
+                let asked = request.topics.iter().flat_map(|topic| named(&topic.name, &topic.partitions));
+                let asked = asked.map(|(topic, asked)| format!("{topic}-{}", asked.partition_index));
+                format!("how far reach the logs of {}", asked.collect::<Vec<_>>().join(", "))
+            }
         }
     }
 }
@@ -123,6 +129,11 @@ pub(super) enum Message {
         id: u64,
         error: ErrorCode,
         partitions: Vec<(TopicPartition, ErrorCode)>,
+    },
+    /// How far logs reach.
+    Measured {
+        id: u64,
+        response: ListOffsetsResponse,
     },
     Alter {
         id: u64,
@@ -198,6 +209,7 @@ impl Message {
             Message::WatchFired { .. } => "watch fired",
             Message::Control { .. } => "control",
             Message::Controlled { .. } => "controlled",
+            Message::Measured { .. } => "measured",
             Message::Alter { .. } => "alter partition",
             Message::Altered { .. } => "altered",
             Message::Leave { .. } => "controlled shutdown",
@@ -221,6 +233,15 @@ impl Message {
             Message::WatchFired { watch, .. } => format!("{watch:?}"),
             Message::Control { request, .. } => request.shown(),
             Message::Controlled { error, partitions, .. } => format!("{error:?} {partitions:?}"),
+            Message::Measured { response, .. } => {
+                let ends = response.topics.iter().flat_map(|topic| named(&topic.name, &topic.partitions));
+                let ends = ends.map(|(topic, end)| {
+                    let error = ErrorCode::from_code(end.error_code).name();
+                    let (epoch, offset) = (end.leader_epoch, end.offset);
+                    format!("{topic}-{} {error} epoch {epoch} offset {offset}", end.partition_index)
+                });
+                ends.collect::<Vec<_>>().join(", ")
+            }
             Message::Alter { request, .. } => {
                 let asked = request.topics.iter().flat_map(|topic| &topic.partitions).map(|asked| {
                     let isr: Vec<i32> = asked.new_isr_with_epochs.iter().map(|one| one.broker_id).collect();
@@ -294,6 +315,7 @@ impl Message {
                 Control::StopReplica(request) => {
                     request.topic_states.iter().all(|topic| stays(&topic.topic_name))
                 }
+                Control::LogEnds(_) => true,
             },
             Message::Produce { partition, .. } => stays(&partition.topic),
             Message::Alter { .. } | Message::Fetch { .. } => true,

@@ -10,6 +10,7 @@ mod counts;
 mod ending;
 mod faults;
 mod injection;
+mod losses;
 mod message;
 mod network;
 mod operator;
@@ -35,10 +36,8 @@ pub struct Settings {
     /// How long things go wrong, in simulated seconds; longer if too little was acknowledged.
     pub seconds: u64,
     pub acknowledgements: u64,
-    /// A machine that lost power may be back before its session ends. Acknowledged records are lost then if
-    /// the controller changes before it noticed: the next one finds the machine registered, and in sync by
-    /// what ZooKeeper holds. Kafka's controllers do the same.
-    pub quick_reboots: bool,
+    /// Every run syncs records before it acknowledges them (`flush.before.ack`); otherwise one in four does.
+    pub flush_before_ack: bool,
     /// Keeps the end of what happened as text.
     pub transcript: bool,
 }
@@ -51,7 +50,7 @@ impl Default for Settings {
             producers: 3,
             seconds: 60,
             acknowledgements: 1_000,
-            quick_reboots: false,
+            flush_before_ack: false,
             transcript: false,
         }
     }

@@ -130,9 +130,8 @@ impl Simulation {
 
     /// At the end: nothing of a topic of the same name that was deleted before.
     pub(super) fn check_former_topics(&mut self, broker: BrokerId, log: &[u8]) {
-        let present = self.clients.numbering(&self.operator.partition);
-        let former = batches(log).filter_map(|batch| batch.header().map(|header| header.producer_id));
-        if let Some(id) = former.into_iter().find(|id| Some(*id) != present) {
+        let ids = batches(log).filter_map(|batch| batch.header().map(|header| header.producer_id));
+        if let Some(id) = ids.into_iter().find(|id| !self.clients.is_of(&self.operator.partition, *id)) {
             self.promises
                 .broke(format!("{broker} has records of producer {id} in a topic made after it ended"));
         }

@@ -9,6 +9,7 @@ mod fetching;
 mod roles;
 mod serving;
 mod session;
+mod starting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub(super) use self::roles::Roles;
 use self::serving::Serving;
 pub(super) use self::serving::memory;
 use self::session::ZkLink;
+use self::starting::Starting;
 use super::counts::Counts;
 use super::message::{Control, MS, Message, Place, SECOND, Tick, Time};
 use super::reign::Work;
@@ -55,7 +57,11 @@ pub(super) struct Out<'a> {
     pub ticks: Vec<(Time, Tick)>,
 }
 
-impl Out<'_> {
+impl<'a> Out<'a> {
+    pub(super) fn new(now: Time, clock: Now, ids: &'a mut u64, counts: &'a mut Counts) -> Out<'a> {
+        Out { now, clock, ids, counts, sent: Vec::new(), ticks: Vec::new() }
+    }
+
     fn send(&mut self, to: Place, message: Message) {
         self.sent.push((to, message));
     }
@@ -93,6 +99,9 @@ struct Asking {
 #[derive(Debug)]
 pub(super) struct Process {
     me: BrokerId,
+    boot: String,
+    /// Until it is registered for the first time.
+    starting: Option<Starting>,
     fence: ControlFence,
     cache: Arc<MetadataCache>,
     roles: Roles,
@@ -113,20 +122,33 @@ pub(super) struct Process {
     pub(super) has_left: bool,
 }
 
-/// How the partitions of every topic behave.
-pub(super) fn topic_config() -> TopicConfig {
+/// How the partitions of every topic behave. `flushes`: records are synced before they are acknowledged.
+pub(super) fn topic_config(flushes: bool) -> TopicConfig {
     let log = LogConfig {
         segment_bytes: 6_000,
         segment_index_bytes: 240,
         index_interval_bytes: 500,
+        // The broker syncs in a task of its own; here the append does.
+        flush_messages: if flushes { 1 } else { LogConfig::default().flush_messages },
         ..LogConfig::default()
     };
-    TopicConfig { log, min_insync_replicas: 2, ..TopicConfig::default() }
+    TopicConfig { log, min_insync_replicas: 2, flush_before_ack: flushes, ..TopicConfig::default() }
+}
+
+/// What a process is started on.
+#[derive(Debug)]
+pub(super) struct Ground<'a> {
+    pub disk: &'a SimulatedDisk,
+    /// Tells the boots of its machine apart.
+    pub boot: String,
+    pub flushes: bool,
+    pub seed: u64,
 }
 
 impl Process {
     /// Starts a broker on what its disk holds. `None`: the disk does not let it.
-    pub(super) fn start(me: BrokerId, disk: &SimulatedDisk, seed: u64, out: &mut Out<'_>) -> Option<Process> {
+    pub(super) fn start(me: BrokerId, ground: Ground<'_>, out: &mut Out<'_>) -> Option<Process> {
+        let Ground { disk, boot, flushes, seed } = ground;
         let options = LogDirsOptions {
             disk: Disk::Simulated(disk.clone()),
             paths: vec![PathBuf::from("/data")],
@@ -137,7 +159,7 @@ impl Process {
         let failed = Arc::clone(&disk_failed);
         let dirs =
             LogDirs::open(options, Arc::new(move |_, _| failed.store(true, Ordering::Relaxed))).ok()?;
-        dirs.load(&|_| topic_config().log, seed, out.clock.unix_ms).ok()?;
+        let starting = Starting::look(me, &dirs, &boot);
         let cache = Arc::new(MetadataCache::new());
         let view = ClusterView::new(&cache, Arc::from(LISTENER));
         let (sender, proposals) = mpsc::unbounded_channel();
@@ -145,8 +167,10 @@ impl Process {
         let around = Arc::new(Surroundings { me, lag_max, view, proposals: sender });
         let mut process = Process {
             me,
+            boot,
+            starting: Some(starting),
             fence: ControlFence::default(),
-            roles: Roles::new(me, dirs, around, seed, out.clock),
+            roles: Roles::new(me, dirs, around, topic_config(flushes), seed, out.clock),
             cache,
             proposals,
             questions: Questions::default(),
@@ -162,15 +186,7 @@ impl Process {
             has_left: false,
         };
         process.connect_to_zookeeper(out);
-        for (delay, tick) in [
-            (250 * MS, Tick::Zk),
-            (LAG_MAX / 2, Tick::CheckLag),
-            (SECOND, Tick::Watermarks),
-            (5 * SECOND, Tick::RecoveryPoints),
-            (SECOND, Tick::Flush),
-        ] {
-            out.after(delay, tick);
-        }
+        out.after(250 * MS, Tick::Zk);
         Some(process)
     }
 
@@ -215,6 +231,7 @@ impl Process {
             Message::Controlled { id, error, partitions } => {
                 self.controlled(from, id, error, partitions, out)
             }
+            Message::Measured { id, response } => self.measured(from, id, &response, out),
             Message::Alter { id, request, version } => match self.candidate.reign_mut() {
                 Some(reign) => reign.put(Work::Alter { from, id, request, version }),
                 None => {
@@ -317,6 +334,11 @@ impl Process {
             Control::LeaderAndIsr(request) => self.roles.assign(request, &self.fence, out),
             Control::StopReplica(request) => self.roles.stop(request, &self.fence, out),
             Control::UpdateMetadata(request) => (self.update_metadata(request, out), Vec::new()),
+            Control::LogEnds(request) => {
+                let response = self.roles.log_ends(request, out.clock);
+                out.send(from, Message::Measured { id, response });
+                return;
+            }
         };
         if matches!(request, Control::LeaderAndIsr(_)) && error == ErrorCode::None {
             self.assigned = true;

@@ -1,11 +1,13 @@
 //! What a cluster promises, checked against what it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use broker::partition::Status;
 use client::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use client::record::batches;
+use client::znode::partition::PartitionState;
 
+use super::losses::Losses;
 use super::message::Stored;
 
 /// A batch, by its producer's numbering.
@@ -27,6 +29,59 @@ struct Facts {
     newest_epoch: LeaderEpoch,
     /// As written with the newest state.
     in_sync: Vec<BrokerId>,
+    leader: Option<BrokerId>,
+    losses: Losses,
+    /// What may be gone, until somebody leads again.
+    doubtful: Doubtful,
+    /// Producers of acknowledged batches that are gone.
+    bereft: BTreeSet<i64>,
+}
+
+/// By base offset.
+#[derive(Debug, Default)]
+struct Doubtful {
+    batches: BTreeMap<Offset, Batch>,
+    acknowledged: BTreeMap<Offset, Batch>,
+}
+
+fn end_of(base: Offset, batch: &Batch) -> Offset {
+    base + i64::from(batch.records)
+}
+
+impl Facts {
+    /// All that count lost what is after `from`.
+    fn doubt(&mut self, from: Offset) -> usize {
+        let is_gone = |base: &Offset, batch: &mut Batch| end_of(*base, batch) > from;
+        self.doubtful.batches.extend(self.batches.extract_if(.., is_gone));
+        for batch in self.doubtful.batches.values() {
+            self.offsets.remove(&(batch.producer, batch.sequence));
+        }
+        let acknowledged: Vec<_> = self.acknowledged.extract_if(.., is_gone).collect();
+        let count = acknowledged.len();
+        self.doubtful.acknowledged.extend(acknowledged);
+        count
+    }
+
+    /// What the log up to `end` holds is there for good again, the rest is gone. How many acknowledged batches that are
+    /// gone end at `owed` or before.
+    fn settle(&mut self, end: Offset, owed: Offset) -> usize {
+        let mut missing = 0;
+        let Doubtful { batches, acknowledged } = std::mem::take(&mut self.doubtful);
+        for (base, batch) in batches.into_iter().filter(|(base, batch)| end_of(*base, batch) <= end) {
+            self.batches.insert(base, batch);
+            self.offsets.insert((batch.producer, batch.sequence), base);
+        }
+        for (base, batch) in acknowledged {
+            match end_of(base, &batch) <= end {
+                true => drop(self.acknowledged.insert(base, batch)),
+                false => {
+                    missing += usize::from(end_of(base, &batch) <= owed);
+                    self.bereft.insert(batch.producer);
+                }
+            }
+        }
+        missing
+    }
 }
 
 /// See the module's doc.
@@ -57,12 +112,16 @@ impl Promises {
         self.acknowledged += 1;
         let facts = self.facts.entry(partition.clone()).or_default();
         let acker = *facts.ackers.entry(stored.epoch).or_insert(from);
-        facts.acknowledged.insert(stored.base, batch);
+        match facts.losses.may_be_gone(end_of(stored.base, &batch), stored.epoch) {
+            true if facts.losses.is_settled() => drop(facts.bereft.insert(batch.producer)),
+            true => drop(facts.doubtful.acknowledged.insert(stored.base, batch)),
+            false => drop(facts.acknowledged.insert(stored.base, batch)),
+        }
         if acker != from {
             let epoch = stored.epoch;
             self.breach(format!("{partition}: both {acker} and {from} acknowledged in epoch {epoch}"));
         }
-        self.learn(partition, stored.base, batch, "acknowledged");
+        self.learn(partition, stored.base, batch, stored.epoch, "acknowledged");
     }
 
     /// A consumer was given these bytes.
@@ -75,14 +134,29 @@ impl Promises {
                 sequence: header.base_sequence,
                 records: header.record_count,
             };
-            self.learn(partition, header.base_offset, batch, "consumed");
+            let epoch = header.leader_epoch;
+            self.learn(partition, header.base_offset, batch, epoch, "consumed");
             next = Some(header.base_offset + i64::from(header.last_offset_delta) + 1);
         }
         next
     }
 
-    fn learn(&mut self, partition: &TopicPartition, base: Offset, batch: Batch, how: &str) {
+    /// `epoch`: in which it was there.
+    fn learn(
+        &mut self,
+        partition: &TopicPartition,
+        base: Offset,
+        batch: Batch,
+        epoch: LeaderEpoch,
+        how: &str,
+    ) {
         let facts = self.facts.entry(partition.clone()).or_default();
+        if facts.losses.may_be_gone(end_of(base, &batch), epoch) {
+            if !facts.losses.is_settled() {
+                facts.doubtful.batches.insert(base, batch);
+            }
+            return;
+        }
         let known = *facts.batches.entry(base).or_insert(batch);
         let place = *facts.offsets.entry((batch.producer, batch.sequence)).or_insert(base);
         if known != batch {
@@ -106,31 +180,70 @@ impl Promises {
         self.seen.retain(|(_, _, seen), _| seen != partition);
     }
 
-    /// The controller has written a state.
-    pub(super) fn elected(&mut self, partition: &TopicPartition, epoch: LeaderEpoch, in_sync: Vec<BrokerId>) {
+    /// The controller has written a state. Gives those who are in sync only since.
+    pub(super) fn written(&mut self, partition: &TopicPartition, state: &PartitionState) -> Vec<BrokerId> {
         let facts = self.facts.entry(partition.clone()).or_default();
-        facts.newest_epoch = facts.newest_epoch.max(epoch);
-        facts.in_sync = in_sync;
+        facts.newest_epoch = facts.newest_epoch.max(state.leader_epoch);
+        let was_led = facts.leader.replace(state.leader).is_some_and(|leader| leader != BrokerId::NONE);
+        let before = std::mem::replace(&mut facts.in_sync, state.isr.clone());
+        if !was_led && state.leader != BrokerId::NONE {
+            facts.losses.elected(&before);
+        }
+        state.isr.iter().copied().filter(|id| !before.contains(id)).collect()
     }
 
     pub(super) fn in_sync(&self, partition: &TopicPartition) -> &[BrokerId] {
         self.facts.get(partition).map_or(&[], |facts| &facts.in_sync)
     }
 
+    /// As written with the newest state.
+    pub(super) fn led_by(&self, partition: &TopicPartition) -> BrokerId {
+        self.facts.get(partition).and_then(|facts| facts.leader).unwrap_or(BrokerId::NONE)
+    }
+
+    /// `broker`, whose log ends at `end`, is in sync anew: it has no excuse.
+    pub(super) fn joins(&mut self, partition: &TopicPartition, broker: BrokerId, end: Offset) {
+        if let Some(facts) = self.facts.get_mut(partition) {
+            facts.losses.is_whole(broker);
+        }
+        self.is_held(partition, broker, end);
+    }
+
     /// The log of `broker`, which is in sync, ends at `end`.
     pub(super) fn is_held(&mut self, partition: &TopicPartition, broker: BrokerId, end: Offset) {
         let needed = self.acknowledged_end(partition);
-        if end < needed {
-            let (in_sync, epoch) = self
-                .facts
-                .get(partition)
-                .map(|facts| (facts.in_sync.clone(), facts.newest_epoch))
-                .unwrap_or_default();
+        let Some(facts) = self.facts.get(partition) else { return };
+        if end < needed && !facts.losses.explains(broker, needed) {
+            let (in_sync, epoch) = (facts.in_sync.clone(), facts.newest_epoch);
             self.breach(format!(
                 "{partition}: {broker} is in the in-sync set {in_sync:?} of epoch {epoch}, but its log ends at {end}, \
                  and what ends at {needed} was acknowledged"
             ));
         }
+    }
+
+    /// Notes what replicas of the partition lost.
+    pub(super) fn lost_power(&mut self, partition: &TopicPartition, note: impl FnOnce(&mut Losses)) {
+        if let Some(facts) = self.facts.get_mut(partition) {
+            note(&mut facts.losses);
+        }
+    }
+
+    /// After machines lost power: how many acknowledged batches may be gone by that. `None`: somebody who counts
+    /// has lost nothing.
+    pub(super) fn weigh_losses(
+        &mut self,
+        partition: &TopicPartition,
+        counting: &BTreeSet<BrokerId>,
+    ) -> Option<usize> {
+        let facts = self.facts.get_mut(partition)?;
+        let from = facts.losses.weigh(counting, facts.newest_epoch)?;
+        Some(facts.doubt(from))
+    }
+
+    /// Whether acknowledged batches of that producer are gone, and may be.
+    pub(super) fn has_lost_of(&self, partition: &TopicPartition, producer: i64) -> bool {
+        self.facts.get(partition).is_some_and(|facts| facts.bereft.contains(&producer))
     }
 
     /// Whether no later epoch was written.
@@ -160,10 +273,26 @@ impl Promises {
         if before.is_some_and(|before| now.epoch < before.epoch) {
             self.breach(format!("{partition} on {broker}: the epoch fell from {before:?} to {now:?}"));
         }
-        if now.epoch != LeaderEpoch::NONE && self.in_sync(partition).contains(&broker) {
-            self.is_held(partition, broker, now.end);
-        }
         let newest = self.is_newest(partition, now.epoch);
+        if now.epoch != LeaderEpoch::NONE
+            && let Some(facts) = self.facts.get_mut(partition)
+        {
+            facts.losses.reaches(broker, now.end);
+            let begins = now.is_leader() && !led && newest;
+            let settled = begins.then(|| facts.losses.settle(broker, now.epoch, now.end)).flatten();
+            let missing = settled.map_or(0, |(left, owed)| facts.settle(left, owed));
+            let is_in_sync = facts.in_sync.contains(&broker);
+            if missing > 0 {
+                self.breach(format!(
+                    "{partition}: {broker} leads in epoch {} with a log that ends at {}, but another that was in sync \
+                     kept {missing} acknowledged batches more",
+                    now.epoch, now.end
+                ));
+            }
+            if is_in_sync {
+                self.is_held(partition, broker, now.end);
+            }
+        }
         if now.is_leader() && !led && newest && now.end < self.acknowledged_end(partition) {
             let end = self.acknowledged_end(partition);
             self.breach(format!(

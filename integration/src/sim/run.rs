@@ -17,7 +17,7 @@ use super::faults::Fault;
 use super::message::{MS, Message, Place, SECOND, Tick, Time};
 use super::network::Network;
 use super::operator::Operator;
-use super::process::{Out, Process, clock};
+use super::process::{Ground, Out, Process, clock};
 use super::promises::Promises;
 use super::trace::Trace;
 use super::zookeeper::ZooKeeper;
@@ -40,6 +40,8 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) disk: SimulatedDisk,
+    /// Counts its boots.
+    pub(super) boot: u64,
     pub(super) process: Option<Process>,
     /// Counts the starts of its process: what was meant for an earlier one is lost.
     pub(super) start: u64,
@@ -72,10 +74,8 @@ pub(super) struct Simulation {
     pub(super) counts: Counts,
     pub(super) trace: Trace,
     pub(super) active: Vec<Fault>,
-    /// A machine lost power: no other may until every replica is in sync again, and nobody may fail until it
-    /// is out of every in-sync set.
-    pub(super) recovering: Option<BrokerId>,
-    pub(super) wants_power_cut: bool,
+    /// Records are synced before they are acknowledged.
+    pub(super) flushes: bool,
     pub(super) healed_at: Option<Time>,
     pub(super) recovered_at: Option<Time>,
     pub(super) faults: u64,
@@ -91,6 +91,7 @@ impl Simulation {
         zookeeper.put(topic::path(TOPIC), assignment(&ids, &partitions).encode());
         let machine = || Machine {
             disk: SimulatedDisk::new(),
+            boot: 0,
             process: None,
             start: 0,
             paused: false,
@@ -102,6 +103,7 @@ impl Simulation {
         let machines = ids.iter().map(|id| (*id, machine())).collect();
         let operator = Operator::default();
         let gap = random.random_range(60 * MS..160 * MS);
+        let flushes = settings.flush_before_ack || random.random_range(0..4) == 0;
         let clients = Clients::new(&partitions, &operator.partition, settings.producers, gap);
         Simulation {
             seed,
@@ -121,8 +123,7 @@ impl Simulation {
             counts: Counts::default(),
             trace: Trace::new(settings.transcript),
             active: Vec::new(),
-            recovering: None,
-            wants_power_cut: false,
+            flushes,
             healed_at: None,
             recovered_at: None,
             faults: 0,
@@ -158,6 +159,7 @@ impl Simulation {
             self.check_replicas();
         }
         self.counts.add_if(self.recovered_at.is_some(), "whole again at the end");
+        self.counts.add_if(self.flushes, "synced before acknowledging");
         Run {
             seed: self.seed,
             hash: self.trace.hash(),
@@ -248,15 +250,9 @@ impl Simulation {
         let Some(process) = &mut machine.process else { return };
         let clock = clock(self.base, self.now, machine.skew_ms);
         machine.disk.set_now(clock.unix_ms);
-        let mut out = Out {
-            now: self.now,
-            clock,
-            ids: &mut self.ids,
-            counts: &mut self.counts,
-            sent: Vec::new(),
-            ticks: Vec::new(),
-        };
+        let mut out = Out::new(self.now, clock, &mut self.ids, &mut self.counts);
         deed(process, &mut out);
+        let disk_fails = machine.disk_fails;
         let mut stalled = Vec::new();
         let (sent, ticks) = (out.sent, out.ticks);
         for (partition, status) in process.roles().take_changed() {
@@ -278,6 +274,9 @@ impl Simulation {
             self.at(self.now, event);
         }
         if disk_failed {
+            if !disk_fails {
+                self.promises.broke(format!("{id} gives up a disk that does not fail"));
+            }
             self.disk_failed(id);
         } else if has_left {
             self.stop_cleanly(id);
@@ -338,11 +337,17 @@ impl Simulation {
         self.counts.add("state written");
         self.counts.add_if(state.isr.len() == 1, "only one in sync");
         self.counts.add_if(state.leader == BrokerId::NONE, "no leader to be had");
-        self.promises.elected(&partition, state.leader_epoch, state.isr);
+        self.count_election(&partition, state.leader, &state.isr);
+        let joined = self.promises.written(&partition, &state);
+        for member in joined {
+            if let Some(held) = self.end_of(member, &partition) {
+                self.promises.joins(&partition, member, held);
+            }
+        }
         self.check_in_sync(&partition);
     }
 
-    /// Who is in sync holds everything that was acknowledged.
+    /// Who is in sync holds everything that was acknowledged, but for what it lost with its power.
     fn check_in_sync(&mut self, partition: &TopicPartition) {
         for member in self.promises.in_sync(partition).to_vec() {
             if let Some(held) = self.end_of(member, partition) {
@@ -394,18 +399,13 @@ impl Simulation {
         machine.paused = false;
         machine.stalled.clear();
         let clock = clock(self.base, self.now, machine.skew_ms);
-        let mut out = Out {
-            now: self.now,
-            clock,
-            ids: &mut self.ids,
-            counts: &mut self.counts,
-            sent: Vec::new(),
-            ticks: Vec::new(),
-        };
-        machine.process = Process::start(id, &machine.disk, seed, &mut out);
+        let mut out = Out::new(self.now, clock, &mut self.ids, &mut self.counts);
+        let Machine { disk, boot, .. } = &*machine;
+        let ground = Ground { disk, boot: boot.to_string(), flushes: self.flushes, seed };
+        machine.process = Process::start(id, ground, &mut out);
         let (sent, ticks) = (out.sent, out.ticks);
         let start = machine.start;
-        if machine.process.is_none() {
+        if machine.process.as_ref().is_none_or(Process::has_lost_its_disk) {
             self.promises.broke(format!("{id} does not start on what its disk holds"));
         }
         self.trace.note(self.now, &[6, place_code(Place::Broker(id))], || format!("{id} starts"));
@@ -419,14 +419,7 @@ impl Simulation {
         let Some(machine) = self.machines.get_mut(&id) else { return };
         let Some(process) = machine.process.take() else { return };
         let clock = clock(self.base, self.now, machine.skew_ms);
-        let mut out = Out {
-            now: self.now,
-            clock,
-            ids: &mut self.ids,
-            counts: &mut self.counts,
-            sent: Vec::new(),
-            ticks: Vec::new(),
-        };
+        let mut out = Out::new(self.now, clock, &mut self.ids, &mut self.counts);
         process.stop(&mut out);
         out.counts.add("stopped cleanly");
         let sent = out.sent;
@@ -440,6 +433,7 @@ impl Simulation {
         self.zookeeper.catch_up(self.now);
         self.tell_of_changes();
         self.operate();
+        self.count_waits();
         let end = self.settings.seconds * SECOND;
         match self.healed_at {
             None if self.now >= end && self.promises.acknowledged >= self.settings.acknowledgements => {
@@ -461,8 +455,7 @@ impl Simulation {
     fn heal(&mut self) {
         self.trace.note(self.now, &[9], || "everything heals".to_owned());
         self.healed_at = Some(self.now);
-        // A machine without power comes back in its own time; see `Settings::quick_reboots`.
-        self.active.retain(|fault| matches!(fault, Fault::PowerCut(_)));
+        self.active.clear();
         self.network.heal();
         if self.zookeeper.down {
             self.zookeeper.come_back(self.now);
@@ -470,9 +463,7 @@ impl Simulation {
         for id in self.machines.keys().copied().collect::<Vec<_>>() {
             self.resume(id);
             self.zookeeper.let_lag(id, None);
-            if !self.active.contains(&Fault::PowerCut(id)) {
-                self.mend_disk(id);
-            }
+            self.mend_disk(id);
         }
     }
 

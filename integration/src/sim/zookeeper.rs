@@ -40,6 +40,14 @@ pub(super) enum Op {
     Register {
         id: BrokerId,
         data: Vec<u8>,
+        /// Of the machine. Who finds a registration of the same boot knows by the lock on its directory that it
+        /// was an earlier run's, and replaces it.
+        boot: String,
+    },
+    /// Writes a node that outlives everyone.
+    SetOrCreate {
+        path: String,
+        data: Vec<u8>,
     },
     /// Looks and leaves a watch.
     Watch(WatchOf),
@@ -118,6 +126,8 @@ struct Znode {
 struct Session {
     heard_at: Time,
     holder: BrokerId,
+    /// Of the machine that registered in it.
+    boot: Option<String>,
     /// By request; those a holder may still ask for again.
     answered: BTreeMap<u64, Reply>,
     /// The last change its server has carried out.
@@ -195,6 +205,15 @@ impl ZooKeeper {
 
     pub(super) fn data(&self, path: &str) -> Option<&[u8]> {
         self.nodes.get(path).map(|node| &*node.data)
+    }
+
+    pub(super) fn version(&self, path: &str) -> Option<ZkVersion> {
+        self.nodes.get(path).map(|node| ZkVersion(node.version))
+    }
+
+    /// As the last write left them.
+    pub(super) fn names_under(&self, path: &str) -> Vec<String> {
+        self.children(path, self.zxid)
     }
 
     /// Who registered a broker id under which epoch.
@@ -301,7 +320,13 @@ impl ZooKeeper {
         self.catch_up(now);
         if let Op::Connect = op {
             self.last_session += 1;
-            let heard = Session { heard_at: now, holder: from, answered: BTreeMap::new(), view: self.zxid };
+            let heard = Session {
+                heard_at: now,
+                holder: from,
+                boot: None,
+                answered: BTreeMap::new(),
+                view: self.zxid,
+            };
             self.sessions.insert(self.last_session, heard);
             return Reply::Connected(self.last_session);
         }
@@ -346,13 +371,13 @@ impl ZooKeeper {
             }
             Op::List(path) => Reply::Names(self.children(&path, view)),
             Op::Commit { fence, writes } => Reply::Committed(self.commit(fence, writes)),
-            Op::Register { id, data } => {
-                let path = broker::path(id);
-                match self.nodes.get(&path) {
-                    Some(node) if node.owner == Some(session) => Reply::Registered(Some(node.czxid)),
-                    Some(_) => Reply::Registered(None),
-                    None => Reply::Registered(Some(self.create(path, data, Some(session)))),
+            Op::Register { id, data, boot } => Reply::Registered(self.register(session, id, data, boot)),
+            Op::SetOrCreate { path, data } => {
+                match self.nodes.contains_key(&path) {
+                    true => self.set(&path, data),
+                    false => self.put(path, data),
                 }
+                Reply::Done
             }
             Op::Watch(watch) => {
                 let (WatchOf::Exists(path) | WatchOf::Children(path)) = watch;
@@ -372,6 +397,21 @@ impl ZooKeeper {
                 Reply::Done
             }
         }
+    }
+
+    fn register(&mut self, session: SessionId, id: BrokerId, data: Vec<u8>, boot: String) -> Option<i64> {
+        let path = broker::path(id);
+        let boot_of = |owner: SessionId| self.sessions.get(&owner).and_then(|session| session.boot.as_ref());
+        match self.nodes.get(&path).map(|node| (node.owner, node.czxid)) {
+            Some((Some(owner), czxid)) if owner == session => return Some(czxid),
+            Some((Some(owner), _)) if boot_of(owner) == Some(&boot) => self.delete(&path),
+            Some(_) => return None,
+            None => {}
+        }
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.boot = Some(boot);
+        }
+        Some(self.create(path, data, Some(session)))
     }
 
     fn elect(&mut self, session: SessionId, id: BrokerId) -> Option<(ControllerEpoch, ZkVersion)> {

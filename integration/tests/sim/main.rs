@@ -12,6 +12,7 @@ const FRESH: u64 = 50;
 
 /// What has to have happened in these runs, beside every kind of fault.
 const RARE: &[&str] = &[
+    "acknowledged records lost by all that count",
     "append refused: too few in sync",
     "batch recognised as sent before",
     "control request fenced",
@@ -20,6 +21,9 @@ const RARE: &[&str] = &[
     "fetch of an older leader epoch",
     "fetch timed out",
     "fetching stopped until told anew",
+    "furthest log chosen outside the in-sync set",
+    "furthest log chosen, not the first in sync",
+    "ineligible replica passed over",
     "isr asked again",
     "isr change of an older leader epoch",
     "isr change of an older state",
@@ -33,7 +37,11 @@ const RARE: &[&str] = &[
     "session lost by a live process",
     "stopped cleanly",
     "stopped since its disk failed",
+    "synced before acknowledging",
     "topic deleted",
+    "unclean stop told",
+    "waited for all members",
+    "waited for an eligible replica",
     "waited for the former session's end",
 ];
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use broker::replicas::StopOrder;
 use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition};
 use client::wire::ErrorCode;
+use client::wire::messages::ListOffsetsResponse;
 use controller::plan::ControlRequest;
 use controller::requests::{self, Sender};
 use controller::world::Event;
@@ -61,11 +62,15 @@ impl Channels {
             ControlRequest::StopReplica(request) => {
                 Control::StopReplica(requests::stop_replica(channel.sender, request))
             }
-            // Only of those who said that their machines had stopped, and nobody does here.
-            ControlRequest::LogEnds(_) => return,
+            ControlRequest::LogEnds(partitions) => Control::LogEnds(requests::log_ends(partitions)),
         };
         channel.queue.push_back(Arc::new(wire));
         channel.go_on(to, out);
+    }
+
+    /// The registration that the channel leads to.
+    fn receiver(&self, to: BrokerId) -> Option<BrokerEpoch> {
+        self.open.get(&to).map(|channel| channel.sender.receiver)
     }
 
     pub(super) fn timed_out(&mut self, to: BrokerId, id: u64, out: &mut Out<'_>) {
@@ -123,7 +128,29 @@ impl Process {
                     reign.put(Work::Event(Event::ReplicasDeleted { broker, partitions }));
                 }
             }
-            Control::LeaderAndIsr(_) | Control::UpdateMetadata(_) => {}
+            Control::LeaderAndIsr(_) | Control::UpdateMetadata(_) | Control::LogEnds(_) => {}
+        }
+    }
+
+    /// A broker says how far its logs reach.
+    pub(super) fn measured(
+        &mut self,
+        from: Place,
+        id: u64,
+        response: &ListOffsetsResponse,
+        out: &mut Out<'_>,
+    ) {
+        let Place::Broker(broker) = from else { return };
+        let Some(epoch) = self.channels.receiver(broker) else { return };
+        let Some(request) = self.channels.answered(broker, id, out) else { return };
+        let Control::LogEnds(request) = &*request else { return };
+        let asked = request.topics.iter().flat_map(|topic| {
+            topic.partitions.iter().map(|asked| TopicPartition::new(&*topic.name, asked.partition_index))
+        });
+        let ends = requests::told_ends(&asked.collect(), response);
+        out.counts.add_if(ends.is_empty(), "log ends asked of a later run");
+        if let Some(reign) = self.candidate.reign_mut() {
+            reign.put(Work::Event(Event::LogEndsAnswered { broker, epoch, ends }));
         }
     }
 }

@@ -8,13 +8,19 @@ use broker::clock::Now;
 use broker::control_fence::ControlFence;
 use broker::fetcher::Following;
 use broker::log::{Log, LogDirs};
-use broker::partition::{LeaderAndIsr, Partition, PartitionError, Status, Surroundings, TopicConfig};
+use broker::partition::{
+    Asker, LeaderAndIsr, ListOffset, OffsetQuery, Partition, PartitionError, Status, Surroundings,
+    TopicConfig,
+};
 use broker::replicas::{Host, Naming, Order, StopOrder};
 use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicPartition, Uuid};
 use client::wire::ErrorCode;
-use client::wire::messages::{LeaderAndIsrRequest, StopReplicaRequest};
+use client::wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use client::wire::messages::{
+    LeaderAndIsrRequest, ListOffsetsRequest, ListOffsetsResponse, StopReplicaRequest,
+};
 
-use super::{Out, topic_config};
+use super::Out;
 
 type Codes = (ErrorCode, Vec<(TopicPartition, ErrorCode)>);
 
@@ -39,13 +45,19 @@ pub(in crate::sim) struct Roles {
 }
 
 impl Roles {
-    pub(super) fn new(me: BrokerId, dirs: LogDirs, around: Arc<Surroundings>, seed: u64, now: Now) -> Roles {
-        let config = Arc::new(topic_config());
+    pub(super) fn new(
+        me: BrokerId,
+        dirs: LogDirs,
+        around: Arc<Surroundings>,
+        config: TopicConfig,
+        seed: u64,
+        now: Now,
+    ) -> Roles {
         Roles {
             me,
             dirs,
             around,
-            config,
+            config: Arc::new(config),
             hosted: RefCell::default(),
             seen: RefCell::default(),
             changed: RefCell::default(),
@@ -107,10 +119,8 @@ impl Roles {
         fence: &ControlFence,
         out: &mut Out<'_>,
     ) -> Codes {
-        let (broker, controller) =
-            (BrokerEpoch(request.broker_epoch), ControllerEpoch(request.controller_epoch));
-        if let Err(fenced) = fence.admit(broker, controller, || ()) {
-            return (ErrorCode::from(fenced), Vec::new());
+        if let Err(code) = admit(fence, request.broker_epoch, request.controller_epoch) {
+            return (code, Vec::new());
         }
         self.clock.set(out.clock);
         let orders = Order::all_of(request).into_iter();
@@ -130,10 +140,8 @@ impl Roles {
         fence: &ControlFence,
         out: &mut Out<'_>,
     ) -> Codes {
-        let (broker, controller) =
-            (BrokerEpoch(request.broker_epoch), ControllerEpoch(request.controller_epoch));
-        if let Err(fenced) = fence.admit(broker, controller, || ()) {
-            return (ErrorCode::from(fenced), Vec::new());
+        if let Err(code) = admit(fence, request.broker_epoch, request.controller_epoch) {
+            return (code, Vec::new());
         }
         let orders = StopOrder::all_of(request).into_iter();
         let codes = orders.map(|order| {
@@ -141,6 +149,52 @@ impl Roles {
             (order.id, code)
         });
         (ErrorCode::None, codes.collect())
+    }
+
+    /// How far the logs reach that a controller compares (`broker::api::list_offsets`).
+    pub(super) fn log_ends(&self, request: &ListOffsetsRequest, now: Now) -> ListOffsetsResponse {
+        let ask =
+            ListOffset { asker: Asker::Comparer, current_leader_epoch: None, query: OffsetQuery::Latest };
+        let end = |topic: &str, partition_index: i32| {
+            let hosted = self.get(&TopicPartition::new(topic, partition_index));
+            let found = hosted.ok_or(ErrorCode::UnknownTopicOrPartition).and_then(|partition| {
+                let found = partition.list_offset(&ask, now).map_err(|error| error.code())?;
+                found.ok_or(ErrorCode::UnknownServerError)
+            });
+            match found {
+                Ok(found) => ListOffsetsPartitionResponse {
+                    partition_index,
+                    offset: found.offset.0,
+                    leader_epoch: found.leader_epoch.unwrap_or(LeaderEpoch::NONE).0,
+                    ..ListOffsetsPartitionResponse::default()
+                },
+                Err(error) => ListOffsetsPartitionResponse {
+                    partition_index,
+                    error_code: error.code(),
+                    ..ListOffsetsPartitionResponse::default()
+                },
+            }
+        };
+        let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
+            name: topic.name.clone(),
+            partitions: topic
+                .partitions
+                .iter()
+                .map(|asked| end(&topic.name, asked.partition_index))
+                .collect(),
+        });
+        ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() }
+    }
+
+    /// Loads the logs. `false`: the disk does not let it.
+    pub(super) fn load(&self, now: Now) -> bool {
+        let log = &self.config.log;
+        self.dirs.load(&|_| log.clone(), self.seed, now.unix_ms).is_ok()
+    }
+
+    /// Notes the present boot of the machine. `false`: the disk does not let it.
+    pub(super) fn note_boot(&self, boot: &str) -> bool {
+        self.dirs.note_boot(boot).is_ok()
     }
 
     pub(super) fn checkpoint_watermarks(&self) {
@@ -167,6 +221,10 @@ impl Roles {
         let logs = self.all().iter().filter_map(|partition| partition.take_log(now)).collect();
         self.dirs.close(logs);
     }
+}
+
+fn admit(fence: &ControlFence, broker: i64, controller: i32) -> Result<(), ErrorCode> {
+    fence.admit(BrokerEpoch(broker), ControllerEpoch(controller), || ()).map_err(ErrorCode::from)
 }
 
 impl Host for Roles {

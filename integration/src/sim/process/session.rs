@@ -20,6 +20,8 @@ const LOOK_AGAIN: Time = 100 * MS;
 pub(super) enum Purpose {
     Connect,
     Ping,
+    /// Of the last stop: its node.
+    TellStop,
     Register,
     /// Of the candidate: is there a controller?
     WatchController,
@@ -99,7 +101,7 @@ impl Process {
             timestamp_ms: out.clock.unix_ms,
             features: BTreeMap::new(),
         };
-        let op = Op::Register { id: self.me, data: registration.encode() };
+        let op = Op::Register { id: self.me, data: registration.encode(), boot: self.boot.clone() };
         self.ask_zookeeper(op, Purpose::Register, out);
     }
 
@@ -116,11 +118,13 @@ impl Process {
             }
             (Purpose::Connect, Reply::Connected(session)) => {
                 self.zk.session = session;
-                self.register(out);
+                self.go_on_starting(out);
             }
+            (Purpose::TellStop, _) => self.stop_told(out),
             (Purpose::Register, Reply::Registered(Some(czxid))) => {
                 self.fence.registered(BrokerEpoch(czxid));
                 self.zk.is_registered = true;
+                self.starting = None;
                 out.counts.add("registered");
                 self.stand(out);
             }
