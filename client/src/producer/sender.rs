@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::accumulator::{Accumulator, Drained, Link};
 use super::batch::Batch;
@@ -19,13 +19,16 @@ use super::record::RecordMetadata;
 use super::request::{self, Answer};
 use super::{Shared, producer_id};
 use crate::cluster::{Cluster, ClusterError, Leadership};
-use crate::connection::{Connection, ConnectionError};
+use crate::connection::Connection;
 use crate::ids::{BrokerId, TopicPartition};
 use crate::wire::messages::{ProduceRequest, ProduceResponse};
 use crate::wire::{ErrorCode, Request};
 
 /// After a failed attempt to find or reach a broker.
 const LINK_PAUSE: Duration = Duration::from_millis(20);
+
+/// A request that is answered within this time is not looked after, and one that is not is every so often.
+const ANSWERED_SOON: Duration = Duration::from_millis(500);
 
 /// What happened elsewhere.
 enum Event {
@@ -43,7 +46,7 @@ enum Event {
     Answered {
         broker: BrokerId,
         batches: Vec<Batch<Ticket>>,
-        result: Result<Option<ProduceResponse>, ConnectionError>,
+        result: Result<Option<ProduceResponse>, AttemptError>,
     },
     ProducerId(Result<Option<(i64, i16)>, ErrorCode>),
 }
@@ -175,10 +178,19 @@ impl Sender {
         let acks = options.acks;
         let timeout_ms = i32::try_from(options.request_timeout.as_millis()).unwrap_or(i32::MAX);
         let request = request::request(built, acks.code(), timeout_ms);
+        let cluster = self.cluster.clone();
         let exchange = async move {
             let result = match acks {
-                Acks::None => connection.send_no_reply(&request, version).await.map(|()| None),
-                Acks::Leader | Acks::All => connection.send(&request, version).await.map(Some),
+                Acks::None => connection
+                    .send_no_reply(&request, version)
+                    .await
+                    .map(|()| None)
+                    .map_err(AttemptError::from),
+                Acks::Leader | Acks::All => tokio::select! {
+                    biased;
+                    answer = connection.send(&request, version) => answer.map(Some).map_err(AttemptError::from),
+                    () = left_behind(&cluster, broker, &batches) => Err(AttemptError::Unanswered),
+                },
             };
             Event::Answered { broker, batches, result }
         };
@@ -227,7 +239,7 @@ impl Sender {
                 if let Some(peer) = self.peers.get_mut(&broker) {
                     peer.in_flight = peer.in_flight.saturating_sub(1);
                 }
-                self.answered(broker, batches, result.map_err(AttemptError::from));
+                self.answered(broker, batches, result);
             }
             Event::ProducerId(answer) => self.learn_producer_id(answer),
         }
@@ -430,6 +442,27 @@ impl Sender {
 
     fn core(&self) -> MutexGuard<'_, Accumulator<Ticket>> {
         self.shared.core()
+    }
+}
+
+/// Completes when a request has not been answered soon and all its partitions are led by others by then: that broker's
+/// host may have vanished, and nothing it still says counts.
+async fn left_behind(cluster: &Cluster, broker: BrokerId, batches: &[Batch<Ticket>]) {
+    sleep(ANSWERED_SOON).await;
+    for batch in batches {
+        let mut leaders = cluster.leader(&batch.at);
+        loop {
+            let moved = leaders.wait_for(|leader| leader.is_some_and(|leader| leader.broker != broker));
+            match timeout(ANSWERED_SOON, moved).await.map(|moved| moved.is_ok()) {
+                Ok(true) => break,
+                // The cluster is let go with the producer.
+                Ok(false) => std::future::pending().await,
+                Err(_) => {
+                    let seen = *leaders.borrow();
+                    cluster.suspect(&batch.at, seen);
+                }
+            }
+        }
     }
 }
 
