@@ -1,12 +1,13 @@
 //! Where the brokers are, and the connections to them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::seq::SliceRandom;
 use tokio::sync::{Notify, OnceCell, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{BrokerInfo, ClusterError, ClusterOptions};
 use crate::connection::{Connection, ConnectionError};
@@ -14,6 +15,9 @@ use crate::ids::BrokerId;
 
 /// A failure counts for so long after the next attempt may be made, which nobody need make.
 const RECENT: Duration = Duration::from_secs(1);
+
+/// How long the first of several questions waits for its answer before another broker is asked.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The brokers as last learned, and one shared connection to each that was asked for.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub(super) struct Links {
     slots: Mutex<BTreeMap<Arc<str>, Arc<Slot>>>,
     /// A broker was not where it should be.
     pub(super) doubted: Notify,
+    /// Questions in a row, of those that any broker can answer, that none answered.
+    unanswered: AtomicU32,
 }
 
 /// One address, and the connection to it once there is one.
@@ -42,6 +48,7 @@ impl Links {
             first,
             slots: Mutex::default(),
             doubted: Notify::new(),
+            unanswered: AtomicU32::new(0),
         }
     }
 
@@ -127,6 +134,25 @@ impl Links {
         }
         self.doubted.notify_one();
         Err(ClusterError::NoBroker { cause: last })
+    }
+
+    /// What any broker can answer, from one that does. A broker whose host vanished keeps its connection for minutes,
+    /// and one that is only slow must not be asked again and again: each question in a row waits twice as long.
+    pub(super) async fn answer_of_any<T>(
+        &self,
+        answer: impl Future<Output = Result<T, ConnectionError>>,
+    ) -> Result<T, ClusterError> {
+        let failures = self.unanswered.load(Ordering::Relaxed);
+        match timeout(PATIENCE * (1 << failures.min(5)), answer).await {
+            Ok(answer) => {
+                self.unanswered.store(0, Ordering::Relaxed);
+                Ok(answer?)
+            }
+            Err(_) => {
+                self.unanswered.fetch_add(1, Ordering::Relaxed);
+                Err(ClusterError::NoBroker { cause: None })
+            }
+        }
     }
 
     fn address(&self, broker: BrokerId) -> Result<Arc<str>, ClusterError> {

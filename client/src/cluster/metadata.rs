@@ -247,7 +247,7 @@ async fn ask(
     if version.is_some_and(|version| version < 4) {
         request.allow_auto_topic_creation = true;
     }
-    let response = connection.send_negotiated(&request).await?;
+    let response = shared.links.answer_of_any(connection.send_negotiated(&request)).await?;
     let address = |host: &str, port| Arc::from(host_and_port(host, port));
     let brokers = response.brokers.iter().map(|broker| {
         let rack = broker.rack.as_deref().map(Arc::from);

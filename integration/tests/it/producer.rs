@@ -8,7 +8,7 @@ mod ways;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use client::admin::{Admin, AdminError, AdminOptions, Bootstrap, NewTopic, Placement};
 use client::ids::Offset;
@@ -81,6 +81,32 @@ fn leaders_die(mut bench: Bench, builder: ProducerBuilder) {
     }
     assert_eq!(seen.len() as u64, sent, "records that were acknowledged are lost");
     println!("{sent} records, two leaders killed: none lost, none twice");
+}
+
+/// A request to a broker whose host has vanished is never answered, and its connection stays open.
+#[test]
+fn a_leader_that_vanished_is_left_when_another_is_known() {
+    let bench = Bench::start(6, &[]);
+    let watching = Producer::builder().zookeeper(bench.cluster.zookeeper.connect_string());
+    let asking = Producer::builder().bootstrap_servers(bench.cluster.bootstrap());
+    let producers = [watching, asking].map(|builder| bench.connect(builder));
+    let to_all = || {
+        let to = |partition| ProducerRecord::to(TOPIC).partition(partition).value("v");
+        let records = producers.iter().flat_map(|producer| (0..6).map(|p| producer.deliver(to(p))));
+        join_all(records.collect::<Vec<_>>())
+    };
+    assert!(bench.wait(to_all()).iter().all(Result::is_ok));
+
+    let observer = Observer::connect(&bench.cluster.zookeeper.connect_string());
+    let leader = observer.states(TOPIC, 6).expect("the topic is there")[0].leader;
+    bench.cluster.signal(leader, Signal::STOP);
+    let stopped = Instant::now();
+    let outcomes = bench.wait(to_all());
+    let took = stopped.elapsed();
+    bench.cluster.signal(leader, Signal::CONT);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    // The session lasts 4 s; request.timeout.ms is 30 s.
+    assert!(took < Duration::from_secs(20), "took {took:?}");
 }
 
 #[test]
