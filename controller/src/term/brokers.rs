@@ -25,15 +25,20 @@ impl<W: World> Term<W> {
         let (new_losers, bounced_losers) = (lost(new), lost(bounced));
         let now: Vec<BrokerId> = registered.keys().copied().collect();
         tracing::info!(?new, ?bounced, ?dead, modified = ?changes.modified, ?now, "brokers changed");
-        self.reconnect(&registered, &changes.new, &changes.bounced, &changes.dead);
+        for &id in changes.bounced.iter().chain(&changes.dead) {
+            self.world.disconnect(id);
+        }
         if !changes.new.is_empty() {
+            self.connect(&registered, &changes.new);
             self.put_brokers(&registered, &changes.new);
             self.remember_losers(&stops, &new_losers).await?;
             self.brokers_started(&changes.new).await?;
         }
         if !changes.bounced.is_empty() {
-            // What the broker had before it restarted is gone like that of a dead one.
+            // What the broker had before it restarted is gone like that of a dead one. Only then may it hear
+            // anything: what was meant for its former life would be done, and answered, by this one.
             self.brokers_failed(&changes.bounced).await?;
+            self.connect(&registered, &changes.bounced);
             self.put_brokers(&registered, &changes.bounced);
             self.remember_losers(&stops, &bounced_losers).await?;
             self.brokers_started(&changes.bounced).await?;
@@ -43,28 +48,15 @@ impl<W: World> Term<W> {
         }
         if !changes.modified.is_empty() {
             self.put_brokers(&registered, &changes.modified);
-            for &id in &changes.modified {
-                // The channel goes to the end point it was opened with.
-                if let Some(broker) = registered.get(&id) {
-                    self.world.connect(id, broker);
-                }
-            }
+            // The channel goes to the end point it was opened with.
+            self.connect(&registered, &changes.modified);
             self.send_metadata([]);
         }
         self.forget_settled_stops().await
     }
 
-    fn reconnect(
-        &mut self,
-        registered: &BTreeMap<BrokerId, Broker>,
-        new: &[BrokerId],
-        bounced: &[BrokerId],
-        dead: &[BrokerId],
-    ) {
-        for &id in bounced.iter().chain(dead) {
-            self.world.disconnect(id);
-        }
-        for &id in new.iter().chain(bounced) {
+    fn connect(&mut self, registered: &BTreeMap<BrokerId, Broker>, ids: &[BrokerId]) {
+        for &id in ids {
             if let Some(broker) = registered.get(&id) {
                 self.world.connect(id, broker);
             }

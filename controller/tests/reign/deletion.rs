@@ -73,6 +73,30 @@ fn a_replica_that_is_away_holds_the_deletion_up() {
     assert_eq!(reign.memory.data("/admin/delete_topics/t"), None);
 }
 
+/// What is queued for the broker's former life would be done by this one, and its answer taken for the new order's.
+#[test]
+fn a_broker_that_restarted_hears_nothing_before_its_roles() {
+    let mut reign = Reign::with_topic(3, &[&[1, 2, 3]]);
+    reign.dies(2);
+    reign.memory.request_deletion("t");
+    reign.on(Event::DeletionsRequested);
+    for event in reign.memory.deletions_answered(ErrorCode::KafkaStorageError) {
+        reign.on(event);
+    }
+    reign.memory.register(3);
+    let mut heard = reign.registers(2);
+    while reign.term.cluster().has_topic("t") {
+        let answers = reign.memory.deletions_answered(ErrorCode::None);
+        assert!(!answers.is_empty(), "the deletion goes on:\n{heard}");
+        for event in answers {
+            heard += &reign.on(event);
+        }
+    }
+    let to_3 = |what: &str| heard.lines().position(|line| line.trim().starts_with(&format!("to 3: {what}")));
+    let (roles, stop) = (to_3("LeaderAndIsr").expect("a role"), to_3("StopReplica").expect("an end"));
+    assert!(roles < stop, "{heard}");
+}
+
 #[test]
 fn a_replica_that_cannot_be_deleted_is_tried_again_when_its_broker_returns() {
     let mut reign = Reign::with_topic(2, &[&[1, 2]]);

@@ -1,6 +1,6 @@
 //! ZooKeeper and brokers in memory, with a transcript of what a controller writes and sends.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition, Uuid, ZkVersion};
@@ -27,6 +27,8 @@ struct Inner {
     transcript: Vec<String>,
     /// Requests to delete replicas that were not answered yet.
     deletions: Vec<(BrokerId, Vec<TopicPartition>)>,
+    /// Who has a channel.
+    connected: BTreeSet<BrokerId>,
     remembered_id: Option<Uuid>,
     ids: u8,
 }
@@ -356,12 +358,19 @@ impl World for Memory {
         if answered { Ok(results) } else { Err(Trouble::SessionOver) }
     }
 
-    fn connect(&mut self, _: BrokerId, _: &Broker) {}
+    fn connect(&mut self, id: BrokerId, _: &Broker) {
+        self.inner().connected.insert(id);
+    }
 
-    fn disconnect(&mut self, _: BrokerId) {}
+    fn disconnect(&mut self, id: BrokerId) {
+        self.inner().connected.remove(&id);
+    }
 
     fn send(&mut self, to: BrokerId, request: ControlRequest) {
         let mut inner = self.inner();
+        if !inner.connected.contains(&to) {
+            return;
+        }
         inner.transcript.push(format!("to {to}: {request}"));
         if let ControlRequest::StopReplica(stop) = request {
             let deleted = stop.partitions.into_iter().filter(|(_, stopped)| stopped.delete);
