@@ -4,7 +4,7 @@ use integration::hostility::{Scale, run};
 
 #[test]
 fn hostile_peers_are_borne() {
-    let report = run(Scale { connections: 50, frames: 20_000, seed: 1 });
+    let report = run(Scale { connections: 300, frames: 20_000, seed: 1 });
     println!("{report}");
     assert!(report.failures().is_empty(), "{report}");
 }

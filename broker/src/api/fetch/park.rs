@@ -42,7 +42,9 @@ async fn ready(targets: &[Target], outcomes: &[Outcome], terms: &Terms) {
     for (index, place) in parked.iter_mut().enumerate() {
         let mut watch = place.watch();
         // What changed since the first pass is seen here, what changes later wakes the watch.
-        if place.observe(*watch.borrow_and_update(), terms).is_ready() {
+        // Copied out first: what is borrowed is locked, and who changes the partition locks that first.
+        let status = *watch.borrow_and_update();
+        if place.observe(status, terms).is_ready() {
             return;
         }
         changes.push(changed(index, watch));

@@ -5,6 +5,8 @@ use client::wire::messages::fetch_request::{FetchPartition, ForgottenTopic, Repl
 use client::wire::messages::fetch_response;
 use futures::FutureExt;
 
+mod contention;
+
 use super::*;
 use crate::api::testing::{Layout, OneBroker, batch, produce};
 
