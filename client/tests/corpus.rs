@@ -11,13 +11,16 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use client::wire::messages::*;
 use client::wire::{
-    ApiKey, Message, Reader, RequestBody, ResponseBody, Writer, decode_exact, encode_to_bytes,
+    ApiKey, Message, Reader, RequestBody, ResponseBody, Writer, decode_exact, encode_to_bytes, frame,
 };
 use serde_json::{Map, Value};
 
 use debug_tree::Tree;
 use golden::Golden;
 
+#[path = "support/damage.rs"]
+#[allow(dead_code, reason = "nothing is damaged here")]
+mod damage;
 #[path = "support/debug_tree.rs"]
 mod debug_tree;
 #[path = "support/golden.rs"]
@@ -56,6 +59,33 @@ fn corpus_of_the_repository_has_every_message_in_every_version() {
     if std::env::var_os("WIRE_CORPUS").is_none() {
         assert_eq!(missing, BTreeSet::new());
     }
+}
+
+/// Kafka keeps the buffers of these too (`ApiKeys.requiresDelayedAllocation`).
+#[test]
+fn a_request_holds_on_to_its_frame_only_for_bytes_and_records() {
+    let mut holding = BTreeSet::new();
+    for bytes in damage::valid_frames(&golden::corpus()) {
+        let bytes = Bytes::from(bytes);
+        let (header, api, mut body) = frame::parse_request(bytes.clone()).unwrap();
+        let request = RequestBody::decode(api, header.request_api_version, &mut body).unwrap();
+        drop(body);
+        if !bytes.is_unique() {
+            holding.insert(api.to_string());
+        }
+        drop((header, request));
+    }
+    let with_bytes = [
+        "AlterUserScramCredentials",
+        "Envelope",
+        "ExpireDelegationToken",
+        "JoinGroup",
+        "Produce",
+        "RenewDelegationToken",
+        "SaslAuthenticate",
+        "SyncGroup",
+    ];
+    assert_eq!(holding, BTreeSet::from(with_bytes.map(String::from)));
 }
 
 fn definitions() -> BTreeMap<String, parse::Message> {

@@ -117,7 +117,6 @@ fn session_request(body: &FetchRequest, terms: &Terms) -> SessionRequest {
     let by_topic_id = terms.version >= FIRST_WITH_TOPIC_IDS;
     let reference = |name: &Str, id| match by_topic_id {
         true => TopicRef::Id(id),
-        // Sessions outlive the request, so the name must not hold on to its bytes.
         false => TopicRef::Name(Arc::from(&**name)),
     };
     let asks = |topic: &FetchTopic| {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use client::wire::messages::join_group_request::JoinGroupRequestProtocol;
 use client::wire::messages::join_group_response::JoinGroupResponseMember;
 use client::wire::messages::{JoinGroupRequest, JoinGroupResponse};
 use client::wire::{ErrorCode, Str};
@@ -28,7 +29,7 @@ pub(super) async fn answer(
     body: JoinGroupRequest,
 ) -> JoinGroupResponse {
     let version = request.version;
-    let member_id = own(&body.member_id);
+    let member_id = body.member_id.clone();
     match context.coordinator.named(&body.group_id) {
         Err(unavailable) => refused(version, unavailable.into(), member_id),
         Ok(led) => {
@@ -41,28 +42,29 @@ pub(super) async fn answer(
     }
 }
 
-/// Copies what is kept, which must not hold on to the request's frame.
+/// Copies the bytes, which are kept and must not hold on to the request's frame.
 fn join(request: &Request, body: JoinGroupRequest) -> Join {
-    let client_id = request.client_id.as_ref().map(own).unwrap_or_default();
+    let client_id = request.client_id.clone().unwrap_or_default();
     let prefix = body.group_instance_id.as_ref().unwrap_or(&client_id);
     let rebalance_timeout_ms = match request.version {
         REBALANCE_TIMEOUT.. => body.rebalance_timeout_ms,
         _ => body.session_timeout_ms,
     };
-    let protocol = |protocol: &client::wire::messages::join_group_request::JoinGroupRequestProtocol| {
-        Protocol { name: own(&protocol.name), metadata: Bytes::copy_from_slice(&protocol.metadata) }
+    let protocol = |protocol: JoinGroupRequestProtocol| Protocol {
+        name: protocol.name,
+        metadata: Bytes::copy_from_slice(&protocol.metadata),
     };
     Join {
-        member_id: own(&body.member_id),
-        instance_id: body.group_instance_id.as_ref().map(own),
         new_member_id: new_member_id(prefix, rand::random()),
+        member_id: body.member_id,
+        instance_id: body.group_instance_id,
         must_know_id: request.version >= MEMBER_ID_REQUIRED,
         can_skip_assignment: request.version >= SKIPS_ASSIGNMENT,
         client_host: Str::from(format!("/{}", request.peer.ip())),
         session_timeout: millis(body.session_timeout_ms),
         rebalance_timeout: millis(rebalance_timeout_ms),
-        protocol_type: own(&body.protocol_type),
-        protocols: body.protocols.iter().map(protocol).collect(),
+        protocol_type: body.protocol_type,
+        protocols: body.protocols.into_iter().map(protocol).collect(),
         client_id,
     }
 }
@@ -107,10 +109,6 @@ fn new_member_id(prefix: &str, random: u128) -> Str {
         field(48, 4),
         field(0, 12)
     ))
-}
-
-fn own(text: &Str) -> Str {
-    Str::from(&**text)
 }
 
 fn millis(millis: i32) -> Duration {

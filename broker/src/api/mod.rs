@@ -272,9 +272,10 @@ async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 's
 }
 
 impl Request {
-    /// Reads the body. What follows it is ignored, as Kafka does.
+    /// Reads the body, once. What follows it is ignored, as Kafka does. Its frame is held from then on
+    /// only by the bytes and records in what was read.
     fn decode<M: Message>(&mut self) -> Result<M, Reply> {
-        M::decode(&mut self.body, self.version).map_err(|error| Reply::Close {
+        M::decode(&mut std::mem::take(&mut self.body), self.version).map_err(|error| Reply::Close {
             why: format!("the body of {} version {} cannot be read: {error}", self.key, self.version),
         })
     }

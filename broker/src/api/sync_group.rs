@@ -2,8 +2,8 @@
 //! the leader has, and its word is stored.
 
 use bytes::Bytes;
+use client::wire::ErrorCode;
 use client::wire::messages::{SyncGroupRequest, SyncGroupResponse};
-use client::wire::{ErrorCode, Str};
 
 use super::Context;
 use crate::coordinator::Unavailable;
@@ -35,12 +35,10 @@ pub(super) async fn answer(context: &Context, version: i16, body: SyncGroupReque
     }
 }
 
-/// Copies what is kept, which must not hold on to the request's frame.
+/// Copies the bytes, which are kept and must not hold on to the request's frame.
 fn sync(body: SyncGroupRequest) -> Sync {
-    let assignments = body
-        .assignments
-        .iter()
-        .map(|one| (Str::from(&*one.member_id), Bytes::copy_from_slice(&one.assignment)));
+    let assignments =
+        body.assignments.into_iter().map(|one| (one.member_id, Bytes::copy_from_slice(&one.assignment)));
     Sync {
         assignments: assignments.collect(),
         generation: body.generation_id,

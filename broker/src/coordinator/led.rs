@@ -176,10 +176,8 @@ impl Led {
         if let Some(cell) = groups.get(group) {
             return Ok(Arc::clone(cell));
         }
-        // The name must not hold on to the request it came in.
-        let id = Str::from(&**group);
-        let cell = Arc::new(Cell::new(Group::new(id.clone(), self.config.limits, Now::read())));
-        groups.insert(id, Arc::clone(&cell));
+        let cell = Arc::new(Cell::new(Group::new(group.clone(), self.config.limits, Now::read())));
+        groups.insert(group.clone(), Arc::clone(&cell));
         Ok(cell)
     }
 

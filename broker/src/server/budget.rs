@@ -1,7 +1,8 @@
 //! The bytes that frames of all connections may occupy together (`queued.max.request.bytes`).
 //!
 //! Bytes beyond a frame's first are charged as they arrive, not as they are announced, and given
-//! back when the last slice of the frame is dropped. If all is taken by frames that are themselves
+//! back when the last slice of the frame is dropped: once a request is read, that is when nobody needs
+//! its records or bytes any more, however long it waits for its answer. If all is taken by frames that are themselves
 //! incomplete, nobody could go on; so one frame at a time may pass the budget until it is complete.
 //! A frame whose sender is slow while others wait is given up ([`pace`](super::pace)).
 

@@ -16,6 +16,8 @@ use super::*;
 use crate::api::dispatch;
 use crate::api::testing::OneBroker;
 
+mod parked;
+
 /// Short enough for a test, long enough for a loaded machine to answer within.
 const SHORT: Duration = Duration::from_millis(300);
 

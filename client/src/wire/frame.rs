@@ -24,8 +24,11 @@ pub enum FrameError {
 /// Reads the header of a frame (without its length) and leaves the reader before the body.
 ///
 /// ApiVersions passes with any version, since the answer to an unknown one tells the known ones.
+///
+/// Strings are copied, as Kafka copies them: a request may wait long for its answer, and should hold
+/// its frame meanwhile only if it has records or bytes in it.
 pub fn parse_request(frame: Bytes) -> Result<(RequestHeader, ApiKey, Reader), FrameError> {
-    let mut reader = Reader::new(frame);
+    let mut reader = Reader::copying_strings(frame);
     let mut start = reader.clone();
     let api = ApiKey::try_from(start.i16()?)?;
     let version = start.i16()?;

@@ -2,7 +2,8 @@
 //! API keys, error codes, and which versions Ottla claims. No socket, no clock.
 //!
 //! Decoding borrows: strings, bytes and records are slices of the frame they came in, so whatever is
-//! kept for long must be copied out of it. Input is never trusted: see [`Reader`].
+//! kept for long must be copied out of it. Only the strings of requests are copies: see
+//! [`frame::parse_request`]. Input is never trusted: see [`Reader`].
 
 #![deny(clippy::indexing_slicing)]
 

@@ -33,10 +33,12 @@ pub enum DecodeError {
 ///
 /// What Kafka 3.9 lets pass, passes: any negative length is null, a boolean is any byte but 0, tagged fields
 /// may come in any order and twice (the last one counts), the announced size of a known one is not looked at.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Reader {
     frame: Bytes,
     at: usize,
+    /// Otherwise they are slices of the frame.
+    copies_strings: bool,
 }
 
 /// What an array reserves before its first element was read, in bytes.
@@ -46,7 +48,13 @@ const MAX_STRING: usize = i16::MAX as usize;
 
 impl Reader {
     pub fn new(frame: impl Into<Bytes>) -> Reader {
-        Reader { frame: frame.into(), at: 0 }
+        Reader { frame: frame.into(), at: 0, copies_strings: false }
+    }
+
+    /// A reader whose strings are copies, so that of what it reads only bytes and records hold on to the
+    /// frame.
+    pub fn copying_strings(frame: impl Into<Bytes>) -> Reader {
+        Reader { copies_strings: true, ..Reader::new(frame) }
     }
 
     /// How many bytes were not read yet.
@@ -109,13 +117,14 @@ impl Reader {
         if length > MAX_STRING {
             return Err(DecodeError::StringTooLong { at, length });
         }
-        let start = self.at;
-        if let Ok(text) = Str::try_from(self.take(length)?) {
-            return Ok(Some(text));
-        }
+        let bytes = self.take(length)?;
+        let text = if self.copies_strings {
+            std::str::from_utf8(&bytes).map(Str::from).ok()
+        } else {
+            Str::try_from(bytes.clone()).ok()
+        };
         // As in Java, what is not UTF-8 becomes U+FFFD: no reason to refuse a client with an odd client id.
-        let bytes = self.frame.slice(start..self.at);
-        Ok(Some(Str::from(String::from_utf8_lossy(&bytes).into_owned())))
+        Ok(Some(text.unwrap_or_else(|| Str::from(String::from_utf8_lossy(&bytes).into_owned()))))
     }
 
     pub fn bytes(&mut self, flexible: bool) -> Result<Bytes, DecodeError> {
