@@ -27,10 +27,13 @@ pub struct SimulatedDisk {
     state: Arc<Mutex<State>>,
 }
 
+/// They know nothing of their disk: it would never be freed.
+type Files = BTreeMap<PathBuf, Arc<Mutex<Content>>>;
+
 #[derive(Debug, Default)]
 struct State {
-    files: BTreeMap<PathBuf, SimulatedFile>,
-    durable_files: BTreeMap<PathBuf, SimulatedFile>,
+    files: Files,
+    durable_files: Files,
     dirs: BTreeSet<PathBuf>,
     locks: BTreeSet<PathBuf>,
     faults: Vec<Fault>,
@@ -104,9 +107,9 @@ impl SimulatedDisk {
         for path in names {
             let durable = state.durable_files.get(&path);
             let Some(file) = durable.or_else(|| state.files.get(&path)) else { continue };
-            let kept = file.crashed(|appended| keep(&path, appended));
+            let kept = lock(file).crash(|appended| keep(&path, appended));
             if durable.is_some() || kept > 0 {
-                survivors.insert(path, file.clone());
+                survivors.insert(path, Arc::clone(file));
             }
         }
         state.durable_files = survivors.clone();
@@ -134,9 +137,9 @@ impl SimulatedDisk {
         }
         let mut torn: Vec<Arc<Mutex<Content>>> = Vec::new();
         for file in survivors.values() {
-            if !torn.iter().any(|content| Arc::ptr_eq(content, &file.content)) {
-                file.lock_content().tear(&mut reached);
-                torn.push(Arc::clone(&file.content));
+            if !torn.iter().any(|content| Arc::ptr_eq(content, file)) {
+                lock(file).tear(&mut reached);
+                torn.push(Arc::clone(file));
             }
         }
         state.durable_files = survivors.clone();
@@ -162,15 +165,10 @@ impl SimulatedDisk {
         let state = self.lock_state();
         let mut copied = copy.lock_state();
         for (path, file) in &state.files {
-            let content = file.lock_content();
+            let content = lock(file);
             let (current, modified_ms) = (content.current.clone(), content.modified_ms);
             let content = Content { synced: current.clone(), current, modified_ms };
-            let file = SimulatedFile {
-                path: path.as_path().into(),
-                disk: Arc::clone(&copy.state),
-                content: Arc::new(Mutex::new(content)),
-            };
-            copied.files.insert(path.clone(), file);
+            copied.files.insert(path.clone(), Arc::new(Mutex::new(content)));
         }
         copied.durable_files = copied.files.clone();
         copied.dirs = state.dirs.clone();
@@ -182,7 +180,7 @@ impl SimulatedDisk {
     pub fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let state = self.lock_state();
         if let Some(file) = state.files.get(path) {
-            let mut content = file.lock_content();
+            let mut content = lock(file);
             content.current.make_dense();
             change(&mut content.current.bytes);
             content.current.len = content.current.bytes.len();
@@ -198,26 +196,27 @@ impl SimulatedDisk {
     pub(super) fn open(&self, path: &Path) -> io::Result<SimulatedFile> {
         let state = self.lock_state();
         state.check_read(path)?;
-        state.files.get(path).cloned().ok_or_else(not_found)
+        let content = state.files.get(path).ok_or_else(not_found)?;
+        Ok(self.handle(path, content))
     }
 
     pub(super) fn open_or_create(&self, path: &Path) -> io::Result<SimulatedFile> {
         let mut state = self.lock_state();
-        if let Some(file) = state.files.get(path) {
-            return Ok(file.clone());
+        if let Some(content) = state.files.get(path) {
+            return Ok(self.handle(path, content));
         }
         state.check_write(path)?;
         if !path.parent().is_some_and(|parent| state.dirs.contains(parent)) {
             return Err(not_found());
         }
         let content = Content { modified_ms: state.now_ms, ..Content::default() };
-        let file = SimulatedFile {
-            path: path.into(),
-            disk: Arc::clone(&self.state),
-            content: Arc::new(Mutex::new(content)),
-        };
-        state.files.insert(path.to_path_buf(), file.clone());
-        Ok(file)
+        let content = Arc::new(Mutex::new(content));
+        state.files.insert(path.to_path_buf(), Arc::clone(&content));
+        Ok(self.handle(path, &content))
+    }
+
+    fn handle(&self, path: &Path, content: &Arc<Mutex<Content>>) -> SimulatedFile {
+        SimulatedFile { path: path.into(), disk: Arc::clone(&self.state), content: Arc::clone(content) }
     }
 
     pub(super) fn stat(&self, path: &Path) -> io::Result<Stat> {
@@ -227,7 +226,7 @@ impl SimulatedDisk {
             return Ok(Stat { len: 0, modified_ms: 0, is_dir: true });
         }
         let file = state.files.get(path).ok_or_else(not_found)?;
-        let content = file.lock_content();
+        let content = lock(file);
         Ok(Stat { len: content.current.len as u64, modified_ms: content.modified_ms, is_dir: false })
     }
 
@@ -282,7 +281,7 @@ impl SimulatedDisk {
             rest.is_some_and(|rest| !rest.contains(&b'/'))
         };
         // What a directory holds stands together, by the order of paths.
-        let below = |files: &BTreeMap<PathBuf, SimulatedFile>| -> Vec<(PathBuf, SimulatedFile)> {
+        let below = |files: &Files| -> Vec<(PathBuf, Arc<Mutex<Content>>)> {
             let starts = |file: &Path| file.as_os_str().as_encoded_bytes().starts_with(name);
             let below = files.range(path.to_path_buf()..).take_while(|(file, _)| starts(file));
             below.filter(|(file, _)| inside(file)).map(cloned_pair).collect()
@@ -422,24 +421,8 @@ impl SimulatedFile {
         Ok(())
     }
 
-    /// Forgets what was not synced, but for as many appended bytes as `keep` says; returns how many bytes are left.
-    fn crashed(&self, keep: impl FnOnce(usize) -> usize) -> usize {
-        let mut content = self.lock_content();
-        let synced = content.synced.len;
-        let appended = content.current.len.saturating_sub(synced);
-        let kept = keep(appended).min(appended);
-        let mut after = content.synced.clone();
-        let mut tail = vec![0; kept];
-        if content.current.read_exact_at(synced, &mut tail).is_ok() {
-            after.write_at(synced, &tail);
-        }
-        content.current = after.clone();
-        content.synced = after;
-        content.current.len
-    }
-
     fn lock_content(&self) -> MutexGuard<'_, Content> {
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.content)
     }
 }
 
@@ -447,6 +430,21 @@ impl SimulatedFile {
 const SECTOR: usize = 512;
 
 impl Content {
+    /// Forgets what was not synced, but for as many appended bytes as `keep` says; returns how many bytes are left.
+    fn crash(&mut self, keep: impl FnOnce(usize) -> usize) -> usize {
+        let synced = self.synced.len;
+        let appended = self.current.len.saturating_sub(synced);
+        let kept = keep(appended).min(appended);
+        let mut after = self.synced.clone();
+        let mut tail = vec![0; kept];
+        if self.current.read_exact_at(synced, &mut tail).is_ok() {
+            after.write_at(synced, &tail);
+        }
+        self.current = after.clone();
+        self.synced = after;
+        self.current.len
+    }
+
     fn tear(&mut self, mut reached: impl FnMut() -> bool) {
         let len =
             if self.current.len == self.synced.len || reached() { self.current.len } else { self.synced.len };
@@ -499,15 +497,16 @@ impl Sparse {
     }
 }
 
-fn rekeyed(
-    files: &BTreeMap<PathBuf, SimulatedFile>,
-    moved: impl Fn(&PathBuf) -> Option<PathBuf>,
-) -> BTreeMap<PathBuf, SimulatedFile> {
-    files.iter().map(|(path, file)| (moved(path).unwrap_or_else(|| path.clone()), file.clone())).collect()
+fn rekeyed(files: &Files, moved: impl Fn(&PathBuf) -> Option<PathBuf>) -> Files {
+    files.iter().map(|(path, file)| (moved(path).unwrap_or_else(|| path.clone()), Arc::clone(file))).collect()
 }
 
-fn cloned_pair((path, file): (&PathBuf, &SimulatedFile)) -> (PathBuf, SimulatedFile) {
-    (path.clone(), file.clone())
+fn cloned_pair((path, file): (&PathBuf, &Arc<Mutex<Content>>)) -> (PathBuf, Arc<Mutex<Content>>) {
+    (path.clone(), Arc::clone(file))
+}
+
+fn lock(content: &Mutex<Content>) -> MutexGuard<'_, Content> {
+    content.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn failed() -> io::Error {
@@ -544,6 +543,18 @@ mod tests {
 
         assert_eq!(disk.read(Path::new("/d/a")).unwrap(), b"synced and");
         assert!(!disk.exists(Path::new("/d/never-synced")).unwrap());
+    }
+
+    #[test]
+    fn a_disk_that_nobody_uses_is_freed() {
+        let (simulated, disk) = disk();
+        let file = disk.open_or_create(Path::new("/d/a")).unwrap();
+        file.sync().unwrap();
+        let state = Arc::downgrade(&simulated.state);
+        drop((simulated, disk));
+        assert!(state.upgrade().is_some(), "the file is open yet");
+        drop(file);
+        assert!(state.upgrade().is_none());
     }
 
     #[test]
