@@ -61,6 +61,9 @@ pub(super) struct Losses {
 impl Losses {
     /// A machine lost power: the replica's log ended at `before`, ends at `after` now, and is the same up to `kept`.
     pub(super) fn cut(&mut self, broker: BrokerId, before: Offset, kept: Offset, after: Offset) {
+        // What is the same as before may have come back then already.
+        let was_cut = self.hit.get(&broker).filter(|hit| hit.stray.is_some());
+        let kept = was_cut.map_or(kept, |hit| hit.kept.min(kept));
         self.hit.insert(broker, Hit { kept, stray: (after > kept).then_some(after) });
         if kept < before {
             let tail = self.tails.entry(broker).or_insert(Tail { from: kept, to: before });
@@ -74,6 +77,8 @@ impl Losses {
             match hit.stray {
                 // A leader cuts off what came back.
                 Some(stray) if end < stray => *hit = Hit { kept: hit.kept.min(end), stray: None },
+                // It appends only what continues the leader's log.
+                Some(stray) if end > stray => *hit = Hit { kept: end, stray: None },
                 Some(_) => return,
                 None => hit.kept = hit.kept.max(end),
             }
@@ -123,8 +128,8 @@ impl Losses {
         self.gaps.iter().all(|gap| gap.is_settled)
     }
 
-    /// A replica leads from now on with a log that ends at `end`. If that ends the doubt about what is left: up to where
-    /// all is as it was, and how much of that it owes since others in sync kept it.
+    /// A replica leads from now on with a log that ends at `end`, and that log is what counts. If that ends the doubt
+    /// about what is left: up to where all is as it was, and how much of that it owes since others in sync kept it.
     pub(super) fn settle(
         &mut self,
         leader: BrokerId,
@@ -133,6 +138,9 @@ impl Losses {
     ) -> Option<(Offset, Offset)> {
         let open = |gap: &Gap| !gap.is_settled && gap.epoch < epoch;
         if !self.gaps.iter().any(open) {
+            if self.is_settled() {
+                self.is_whole(leader);
+            }
             return None;
         }
         let stray = self.hit.get(&leader).filter(|hit| hit.stray.is_some());
@@ -314,5 +322,30 @@ mod tests {
         losses.reaches(TWO, Offset(40));
         losses.reaches(TWO, Offset(90));
         assert_eq!(losses.weigh(&BTreeSet::from([TWO]), LeaderEpoch(5)), Some(Offset(90)));
+    }
+
+    #[test]
+    fn what_came_back_once_is_nothing_kept_the_second_time() {
+        let mut losses = Losses::default();
+        losses.cut(ONE, Offset(100), Offset(40), Offset(120));
+        losses.cut(ONE, Offset(120), Offset(120), Offset(120));
+        losses.cut(TWO, Offset(100), Offset(40), Offset(120));
+        losses.reaches(TWO, Offset(121));
+        losses.cut(TWO, Offset(121), Offset(121), Offset(121));
+        assert_eq!(
+            losses.weigh(&BTreeSet::from([TWO]), LeaderEpoch(4)),
+            Some(Offset(121)),
+            "a leader mended it"
+        );
+        assert_eq!(losses.weigh(&BTreeSet::from([ONE]), LeaderEpoch(4)), Some(Offset(40)));
+    }
+
+    #[test]
+    fn who_leads_where_nothing_is_in_doubt_counts_as_whole() {
+        let mut losses = Losses::default();
+        losses.cut(ONE, Offset(100), Offset(80), Offset(80));
+        losses.cut(TWO, Offset(100), Offset(80), Offset(80));
+        assert_eq!(losses.settle(ONE, LeaderEpoch(5), Offset(80)), None);
+        assert_eq!(losses.weigh(&BTreeSet::from([ONE, TWO]), LeaderEpoch(5)), None);
     }
 }

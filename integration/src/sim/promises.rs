@@ -180,7 +180,8 @@ impl Promises {
         self.seen.retain(|(_, _, seen), _| seen != partition);
     }
 
-    /// The controller has written a state. Gives those who are in sync only since.
+    /// The controller has written a state. Gives those who joined the leader only since: a leader that was not in sync
+    /// was chosen for what it has left, and says what that is when it begins.
     pub(super) fn written(&mut self, partition: &TopicPartition, state: &PartitionState) -> Vec<BrokerId> {
         let facts = self.facts.entry(partition.clone()).or_default();
         facts.newest_epoch = facts.newest_epoch.max(state.leader_epoch);
@@ -189,7 +190,7 @@ impl Promises {
         if !was_led && state.leader != BrokerId::NONE {
             facts.losses.elected(&before);
         }
-        state.isr.iter().copied().filter(|id| !before.contains(id)).collect()
+        state.isr.iter().copied().filter(|id| !before.contains(id) && *id != state.leader).collect()
     }
 
     pub(super) fn in_sync(&self, partition: &TopicPartition) -> &[BrokerId] {
@@ -330,5 +331,34 @@ impl Promises {
 
     pub(super) fn broke(&mut self, what: String) {
         self.breach(what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use client::ids::ControllerEpoch;
+    use client::znode::partition::LeaderRecovery;
+
+    use super::*;
+
+    #[test]
+    fn a_leader_chosen_outside_the_in_sync_set_has_an_excuse_until_it_begins() {
+        let (one, two) = (BrokerId(1), BrokerId(2));
+        let partition = TopicPartition::new("t", 0);
+        let mut promises = Promises::default();
+        let mut written = |leader: BrokerId, isr: &[BrokerId]| {
+            let state = PartitionState {
+                leader,
+                leader_epoch: LeaderEpoch(0),
+                isr: isr.to_vec(),
+                recovery: LeaderRecovery::Recovered,
+                controller_epoch: ControllerEpoch(1),
+            };
+            promises.written(&partition, &state)
+        };
+        assert_eq!(written(one, &[one]), []);
+        assert_eq!(written(BrokerId::NONE, &[one]), []);
+        assert_eq!(written(two, &[two]), []);
+        assert_eq!(written(two, &[two, one]), [one]);
     }
 }
