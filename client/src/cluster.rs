@@ -123,6 +123,13 @@ pub struct BrokerInfo {
     pub rack: Option<Arc<str>>,
 }
 
+impl BrokerInfo {
+    /// As brokers and ZooKeeper tell of it.
+    pub(crate) fn told(host: &str, port: i32, rack: Option<&str>) -> BrokerInfo {
+        BrokerInfo { address: host_and_port(host, port).into(), rack: rack.map(Arc::from) }
+    }
+}
+
 /// A cluster that was found. Clones share everything; it is let go with the last of them.
 #[derive(Debug, Clone)]
 pub struct Cluster {

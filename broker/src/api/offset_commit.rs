@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use client::ids::{Offset, TopicPartition};
+use client::wire::ErrorCode;
 use client::wire::messages::offset_commit_request::OffsetCommitRequestPartition;
 use client::wire::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 use client::wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
-use client::wire::{ErrorCode, Str};
 use client::zk::ZkError;
 use client::znode::consumer;
 use futures::future::join_all;
@@ -54,12 +54,10 @@ pub(super) async fn answer(
 fn new_commit(version: i16, retention_time_ms: i64, asked: &OffsetCommitRequestPartition) -> NewCommit {
     let commit_time_ms = (version == 1 && asked.commit_timestamp != -1).then_some(asked.commit_timestamp);
     let retention = (retention_time_ms != -1).then_some(retention_time_ms);
-    // What is kept must not hold on to the whole request.
-    let metadata = Str::from(asked.committed_metadata.as_deref().unwrap_or_default());
     NewCommit {
         offset: asked.committed_offset,
         leader_epoch: asked.committed_leader_epoch,
-        metadata,
+        metadata: asked.committed_metadata.clone().unwrap_or_default(),
         commit_time_ms,
         expire_time_ms: retention.map(|retention| Now::read().unix_ms.saturating_add(retention)),
     }

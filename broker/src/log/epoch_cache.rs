@@ -195,9 +195,14 @@ impl EpochCache {
         self.to_write().map_or(Ok(()), |write| write.run())
     }
 
+    /// Whether the file lacks something.
+    pub(super) fn is_unwritten(&self) -> bool {
+        *self.written.lock() < self.changes
+    }
+
     /// What the file lacks.
     pub(super) fn to_write(&self) -> Option<EpochWrite> {
-        if *self.written.lock() >= self.changes {
+        if !self.is_unwritten() {
             return None;
         }
         let text = checkpoint::text_of_epochs(&self.starts);

@@ -103,10 +103,7 @@ impl Log {
 
     /// Syncs whatever is not on disk, once nothing is written any more.
     pub(super) fn sync_for_good(&mut self, snapshot: Option<PathBuf>) -> Result<(), DiskError> {
-        if self.recovery_point < self.end
-            || self.dirty_from < NOTHING_DIRTY
-            || self.epochs.to_write().is_some()
-        {
+        if self.recovery_point < self.end || self.dirty_from < NOTHING_DIRTY || self.epochs.is_unwritten() {
             let outcome = self.flush_job(self.end, self.last_flush_ms)?.run()?;
             self.advance_recovery_point(&outcome);
         } else if let Some(path) = snapshot {

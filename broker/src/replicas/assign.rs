@@ -66,9 +66,7 @@ impl Replicas {
         self.orders.send_modify(|count| *count += 1);
         response(&orders, ErrorCode::None, version)
     }
-}
 
-impl Replicas {
     fn carry_out(&self, (order, result): &mut (Order, ErrorCode)) {
         *result = order.carry_out(self, Now::read());
     }

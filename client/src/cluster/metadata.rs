@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::interest::Subject;
-use super::{BrokerInfo, ClusterError, Leadership, PartitionInfo, Shared, TopicState, host_and_port};
+use super::{BrokerInfo, ClusterError, Leadership, PartitionInfo, Shared, TopicState};
 use crate::ids::{BrokerId, LeaderEpoch, TopicPartition, Uuid};
 use crate::wire::messages::metadata_request::MetadataRequestTopic;
 use crate::wire::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
@@ -248,10 +248,8 @@ async fn ask(
         request.allow_auto_topic_creation = true;
     }
     let response = shared.links.answer_of_any(connection.send_negotiated(&request)).await?;
-    let address = |host: &str, port| Arc::from(host_and_port(host, port));
     let brokers = response.brokers.iter().map(|broker| {
-        let rack = broker.rack.as_deref().map(Arc::from);
-        (BrokerId(broker.node_id), BrokerInfo { address: address(&broker.host, broker.port), rack })
+        (BrokerId(broker.node_id), BrokerInfo::told(&broker.host, broker.port, broker.rack.as_deref()))
     });
     let brokers: BTreeMap<BrokerId, BrokerInfo> = brokers.collect();
     // A broker that has just started may know of none yet, not even itself.

@@ -14,9 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::interest::Subject;
-use super::{
-    BrokerInfo, ClusterError, Leadership, PartitionInfo, Shared, TopicState, host_and_port, metadata,
-};
+use super::{BrokerInfo, ClusterError, Leadership, PartitionInfo, Shared, TopicState, metadata};
 use crate::ids::{BrokerId, LeaderEpoch};
 use crate::wire::ErrorCode;
 use crate::zk::{Node, Watch, WatchPool, ZkError};
@@ -91,8 +89,7 @@ fn info(id: BrokerId, registration: Registration, listener: Option<&str>) -> Opt
         tracing::warn!(broker = %id, listener, "passing over a broker without the listener to connect to");
         return None;
     };
-    let address = host_and_port(&endpoint.host, endpoint.port).into();
-    Some(BrokerInfo { address, rack: registration.rack.map(Arc::from) })
+    Some(BrokerInfo::told(&endpoint.host, endpoint.port, registration.rack.as_deref()))
 }
 
 /// Runs as long as the cluster is in use.

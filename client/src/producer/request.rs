@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::AttemptError;
-use crate::cluster::{BrokerInfo, Leadership, host_and_port};
+use crate::cluster::{BrokerInfo, Leadership};
 use crate::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use crate::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use crate::wire::messages::produce_response::PartitionProduceResponse;
@@ -82,11 +82,10 @@ pub(super) fn answers<'a>(
 
 /// Where the leaders are that the answers name.
 pub(super) fn endpoints(response: &ProduceResponse) -> impl Iterator<Item = (BrokerId, BrokerInfo)> + '_ {
-    response.node_endpoints.iter().map(|node| {
-        let address = host_and_port(&node.host, node.port);
-        let rack = node.rack.as_deref().map(Arc::from);
-        (BrokerId(node.node_id), BrokerInfo { address: address.into(), rack })
-    })
+    response
+        .node_endpoints
+        .iter()
+        .map(|node| (BrokerId(node.node_id), BrokerInfo::told(&node.host, node.port, node.rack.as_deref())))
 }
 
 fn answer(said: &PartitionProduceResponse) -> Answer {

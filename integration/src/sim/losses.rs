@@ -249,10 +249,11 @@ impl Simulation {
 
     /// Which partitions wait for replicas that may hold more.
     pub(super) fn count_waits(&mut self) {
-        let (told, registered) = (self.told_of_stops(), self.zookeeper.registrations());
+        let told = self.told_of_stops();
         if told.is_empty() {
             return;
         }
+        let registered = self.zookeeper.registrations();
         for partition in self.partitions_now().cloned().collect::<Vec<_>>() {
             let Some(state) = self.state(&partition) else { continue };
             let waits = state.leader == BrokerId::NONE && state.isr.iter().all(|id| told.contains(id));

@@ -9,8 +9,8 @@ use broker::control_fence::ControlFence;
 use broker::fetcher::Following;
 use broker::log::{Log, LogDirs};
 use broker::partition::{
-    Asker, LeaderAndIsr, ListOffset, OffsetQuery, Partition, PartitionError, Status, Surroundings,
-    TopicConfig,
+    Asker, FoundOffset, LeaderAndIsr, ListOffset, OffsetQuery, Partition, PartitionError, Status,
+    Surroundings, TopicConfig,
 };
 use broker::replicas::{Host, Naming, Order, StopOrder};
 use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicPartition, Uuid};
@@ -155,25 +155,22 @@ impl Roles {
     pub(super) fn log_ends(&self, request: &ListOffsetsRequest, now: Now) -> ListOffsetsResponse {
         let ask =
             ListOffset { asker: Asker::Comparer, current_leader_epoch: None, query: OffsetQuery::Latest };
-        let end = |topic: &str, partition_index: i32| {
-            let hosted = self.get(&TopicPartition::new(topic, partition_index));
-            let found = hosted.ok_or(ErrorCode::UnknownTopicOrPartition).and_then(|partition| {
-                let found = partition.list_offset(&ask, now).map_err(|error| error.code())?;
-                found.ok_or(ErrorCode::UnknownServerError)
-            });
-            match found {
-                Ok(found) => ListOffsetsPartitionResponse {
-                    partition_index,
-                    offset: found.offset.0,
-                    leader_epoch: found.leader_epoch.unwrap_or(LeaderEpoch::NONE).0,
-                    ..ListOffsetsPartitionResponse::default()
-                },
-                Err(error) => ListOffsetsPartitionResponse {
-                    partition_index,
-                    error_code: error.code(),
-                    ..ListOffsetsPartitionResponse::default()
-                },
-            }
+        let end = |topic: &str, partition_index: i32| match self.find_offset(
+            &TopicPartition::new(topic, partition_index),
+            &ask,
+            now,
+        ) {
+            Ok(found) => ListOffsetsPartitionResponse {
+                partition_index,
+                offset: found.offset.0,
+                leader_epoch: found.leader_epoch.unwrap_or(LeaderEpoch::NONE).0,
+                ..ListOffsetsPartitionResponse::default()
+            },
+            Err(error) => ListOffsetsPartitionResponse {
+                partition_index,
+                error_code: error.code(),
+                ..ListOffsetsPartitionResponse::default()
+            },
         };
         let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
             name: topic.name.clone(),
@@ -184,6 +181,18 @@ impl Roles {
                 .collect(),
         });
         ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() }
+    }
+
+    /// An offset of a hosted partition (`broker::api::list_offsets`).
+    pub(super) fn find_offset(
+        &self,
+        id: &TopicPartition,
+        ask: &ListOffset,
+        now: Now,
+    ) -> Result<FoundOffset, ErrorCode> {
+        let partition = self.get(id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let found = partition.list_offset(ask, now).map_err(|error| error.code())?;
+        found.ok_or(ErrorCode::UnknownServerError)
     }
 
     /// Loads the logs. `false`: the disk does not let it.

@@ -134,10 +134,8 @@ impl Process {
         out: &mut Out<'_>,
     ) {
         let end = |query| -> Result<Offset, ErrorCode> {
-            let partition = self.roles.get(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
             let ask = ListOffset { asker: Asker::Replica, current_leader_epoch: Some(epoch), query };
-            let found = partition.list_offset(&ask, out.clock).map_err(|error| error.code())?;
-            found.map(|found| found.offset).ok_or(ErrorCode::UnknownServerError)
+            Ok(self.roles.find_offset(partition, &ask, out.clock)?.offset)
         };
         let found = end(OffsetQuery::Latest)
             .and_then(|last| Ok(LeaderOffsets { start: end(OffsetQuery::Earliest)?, end: last }));
