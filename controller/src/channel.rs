@@ -8,7 +8,7 @@ use client::connection::{Connection, ConnectionError, ConnectionOptions};
 use client::ids::{BrokerId, TopicPartition, Uuid};
 use client::wire::messages::{LeaderAndIsrResponse, StopReplicaResponse};
 use client::wire::{ErrorCode, Request};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
@@ -29,10 +29,18 @@ const PROMPT: Duration = Duration::from_secs(1);
 /// Where answers go that the controller has to act on.
 pub(crate) type Answers = mpsc::UnboundedSender<Event>;
 
+/// What waits in a channel.
+#[derive(Debug)]
+enum Queued {
+    Request(ControlRequest),
+    /// Whoever waits until all before it is answered.
+    Mark(oneshot::Sender<()>),
+}
+
 /// Closes when it is dropped; what was not sent is dropped with it.
 #[derive(Debug)]
 pub(crate) struct Channel {
-    queue: mpsc::UnboundedSender<ControlRequest>,
+    queue: mpsc::UnboundedSender<Queued>,
     address: watch::Sender<Option<Arc<str>>>,
     sender: Sender,
     /// Since when the broker has been tried in vain.
@@ -85,7 +93,15 @@ impl Channel {
 
     pub(crate) fn send(&self, request: ControlRequest) {
         // The task ends only with the channel.
-        self.queue.send(request).ok();
+        self.queue.send(Queued::Request(request)).ok();
+    }
+
+    /// Waits until the broker has answered all that was sent so far.
+    pub(crate) fn delivered(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (mark, reached) = oneshot::channel();
+        self.queue.send(Queued::Mark(mark)).ok();
+        // A channel that ended delivers no more.
+        async move { reached.await.unwrap_or_default() }
     }
 }
 
@@ -102,12 +118,16 @@ struct Line {
 }
 
 impl Line {
-    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<ControlRequest>, answers: Answers) {
+    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Queued>, answers: Answers) {
         loop {
             let request = tokio::select! {
                 biased;
                 request = requests.recv() => match request {
-                    Some(request) => request,
+                    Some(Queued::Request(request)) => request,
+                    Some(Queued::Mark(reached)) => {
+                        reached.send(()).ok();
+                        continue;
+                    }
                     None => return,
                 },
                 () = self.lost() => {

@@ -10,6 +10,8 @@ use client::ids::{BrokerId, ControllerEpoch, Uuid, ZkVersion};
 use client::zk::{CreateMode, Election, Session, WatchPool, ZkConfig, ZkError};
 use client::znode::controller as controller_znode;
 use client::znode::feature::{self, Features};
+use futures::FutureExt;
+use futures::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
@@ -33,6 +35,9 @@ const FIRST_REBALANCE: Duration = Duration::from_secs(5);
 /// Pauses after an election that was won in vain. Kafka has none, and goes through 70 epochs a second.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What is decided when the broker stops is told for so long.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The configuration of a controller, by Kafka's names.
 #[derive(Debug, Clone)]
@@ -250,7 +255,7 @@ impl Controller {
         let end = tokio::select! {
             end = self.reign_to_the_end(session, epoch, epoch_version) => end,
             _ = session.over() => End::SessionOver,
-            () = stopped(&mut stop) => End::Stopped,
+            () = stopped_for(&mut stop, LAST_WORDS) => End::Stopped,
         };
         self.active.send_replace(None);
         tracing::info!(%epoch, reason = ?end, "resigned as controller");
@@ -331,9 +336,15 @@ impl Controller {
         rebalance.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let deposed = deposed(session.clone());
         tokio::pin!(deposed);
+        let mut stop = self.stop.clone();
         loop {
             let done = tokio::select! {
                 () = &mut deposed => return End::Resigned,
+                () = stopped(&mut stop) => {
+                    // Until the next controller has taken over nobody else would tell of it.
+                    term.world().deliver().await;
+                    return End::Stopped;
+                }
                 event = events.recv() => match event {
                     Some(event) => term.handle(event).await,
                     None => return End::Stopped,
@@ -387,6 +398,11 @@ impl Controller {
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that every handle is gone, and nobody will ask any more.
     stop.wait_for(|stop| *stop).await.map(drop).ok();
+}
+
+async fn stopped_for(stop: &mut watch::Receiver<bool>, time: Duration) {
+    stopped(stop).await;
+    sleep(time).await;
 }
 
 fn ended_by(trouble: &Trouble) -> End {
@@ -456,6 +472,14 @@ struct Outside {
     timeout: Duration,
     answers: Answers,
     remembered_topic_ids: RememberedTopicIds,
+}
+
+impl Outside {
+    /// Waits until the other brokers have heard all that they were sent, as far as they can be reached.
+    fn deliver(&self) -> impl Future<Output = ()> + Send + use<> {
+        let others = self.channels.iter().filter(|(id, channel)| **id != self.me && channel.is_prompt());
+        join_all(others.map(|(_, channel)| channel.delivered()).collect::<Vec<_>>()).map(drop)
+    }
 }
 
 impl World for Outside {

@@ -24,8 +24,6 @@ const ANSWER: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Before ZooKeeper is asked again, where it could not be.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Between connections, where the broker takes them and ends them at once: it may have too many.
-const TURNED_AWAY: Duration = Duration::from_millis(200);
 
 /// Ends when it is dropped.
 #[derive(Debug)]
@@ -91,9 +89,7 @@ impl Watchman {
                     if let Some(stream) = stream {
                         until_it_ends(&stream).await;
                     }
-                    if since.elapsed() < TURNED_AWAY {
-                        sleep(TURNED_AWAY).await;
-                    }
+                    sleep(suspicion.parted(since.elapsed())).await;
                 }
                 Next::LookAgain(pause) => sleep(pause).await,
                 Next::Dead => {

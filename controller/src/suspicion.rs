@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 const REFUSALS: u32 = 3;
 /// Between two of them.
 const SOON: Duration = Duration::from_millis(30);
+/// A connection that ended sooner was turned away.
+const BRIEF: Duration = Duration::from_millis(200);
+/// Between connections, where the broker takes them and ends them at once: it may have too many.
+const TURNED_AWAY: Duration = Duration::from_millis(200);
 /// Before the next look, where looking says nothing.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -43,13 +47,26 @@ pub enum Next {
 pub struct Suspicion {
     met: bool,
     refusals: u32,
+    /// Connections in a row that were turned away.
+    turned_away: u32,
     truce_until: Instant,
 }
 
 impl Suspicion {
     /// `removals`: how often the process lost a registration by mistake.
     pub fn new(removals: u32, now: Instant) -> Suspicion {
-        Suspicion { met: false, refusals: 0, truce_until: now + truce(removals) }
+        Suspicion { met: false, refusals: 0, turned_away: 0, truce_until: now + truce(removals) }
+    }
+
+    /// A connection that was held ended after this long. Gives the pause before the next look. One that is turned away
+    /// is nothing yet: where a process dies, its listener may outlive its connections by a moment, and take one more.
+    pub fn parted(&mut self, lasted: Duration) -> Duration {
+        if lasted >= BRIEF {
+            self.turned_away = 0;
+            return Duration::ZERO;
+        }
+        self.turned_away = self.turned_away.saturating_add(1);
+        if self.turned_away == 1 { SOON } else { TURNED_AWAY }
     }
 
     pub fn saw(&mut self, sight: Sight, now: Instant) -> Next {
@@ -125,6 +142,18 @@ mod tests {
     fn what_was_never_reached_is_not_missed() {
         assert_eq!(all(0, &[Refused; 10]), Next::LookAgain(LATER));
         assert_eq!(all(0, &[Nothing, Refused, Refused, Refused]), Next::LookAgain(LATER));
+    }
+
+    #[test]
+    fn a_listener_may_outlive_its_connections_by_a_moment() {
+        let mut suspicion = Suspicion::new(0, Instant::now());
+        let hour = Duration::from_secs(3600);
+        assert_eq!(suspicion.parted(hour), Duration::ZERO);
+        assert_eq!(suspicion.parted(Duration::from_micros(50)), SOON);
+        assert_eq!(suspicion.parted(Duration::from_micros(50)), TURNED_AWAY);
+        assert_eq!(suspicion.parted(Duration::from_micros(50)), TURNED_AWAY);
+        assert_eq!(suspicion.parted(hour), Duration::ZERO);
+        assert_eq!(suspicion.parted(Duration::ZERO), SOON);
     }
 
     #[test]

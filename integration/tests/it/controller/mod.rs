@@ -296,6 +296,27 @@ fn a_controlled_shutdown_of_a_hundred_partitions_is_quick() {
 }
 
 #[test]
+fn a_controller_that_stops_has_told_what_it_decided() {
+    with_zookeeper(|connect| async move {
+        let members = members(&connect, 3).await;
+        create(&members[0].session, "t", 30, &[1, 2, 3]).await;
+        for member in &members {
+            member.learns("t", 29, known(3, 0, &[3, 1, 2])).await;
+        }
+        let leave = ControlledShutdownRequest { broker_id: 1, broker_epoch: members[0].epoch.0 };
+        let answer = members[0].controller.controlled_shutdown(leave).await;
+        assert_eq!((answer.error_code, answer.remaining_partitions.len()), (0, 0));
+        members[0].controller.shutdown().await;
+        // Its session lives on, so that there is no other controller to tell of it.
+        for member in &members[1..] {
+            member.learns("t", 27, known(2, 1, &[2, 3])).await;
+            member.learns("t", 29, known(3, 1, &[3, 2])).await;
+            assert!(!member.is_active());
+        }
+    });
+}
+
+#[test]
 fn a_zookeeper_that_restarts_in_the_middle_loses_and_repeats_no_election() {
     with_server(|mut server| async move {
         let mut members = members(&server.connect_string(), 3).await;
