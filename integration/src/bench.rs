@@ -7,4 +7,5 @@ mod groups;
 pub mod machine;
 pub mod offset_commits;
 pub mod rebalance;
+mod timeline;
 pub mod watches;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use client::producer::{Idempotence, Producer as OurProducer, ProducerRecord};
 use rdkafka::ClientContext;
@@ -60,8 +60,13 @@ impl Gaps {
     /// Forgets the gaps so far.
     pub fn reset(&self) {
         for one in self.seen.partitions().iter_mut() {
-            one.longest = Duration::ZERO;
+            (one.longest, one.ended) = (Duration::ZERO, None);
         }
+    }
+
+    /// When the longest gap of each partition ended, if it did.
+    pub fn ended(&self) -> Vec<Option<SystemTime>> {
+        self.seen.partitions().iter().map(|one| one.ended).collect()
     }
 
     /// The longest gap of each partition since the last reset, one that lasts included.
@@ -135,6 +140,8 @@ async fn ottla(client: Client, topic: &str, partitions: usize, until: &AtomicBoo
 struct Partition {
     last: Option<Instant>,
     longest: Duration,
+    /// When the longest was over.
+    ended: Option<SystemTime>,
 }
 
 struct Seen(Mutex<Vec<Partition>>);
@@ -148,7 +155,9 @@ impl Seen {
         let now = Instant::now();
         if let Some(one) = self.partitions().get_mut(partition) {
             let gap = one.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
-            one.longest = one.longest.max(gap);
+            if gap > one.longest {
+                (one.longest, one.ended) = (gap, Some(SystemTime::now()));
+            }
             one.last = Some(now);
         }
     }

@@ -1,12 +1,14 @@
 //! How long records of a partition are not acknowledged when its leader goes, by the way it goes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use client::admin::{Admin, AdminOptions, Bootstrap, NewTopic, Placement};
 use client::ids::BrokerId;
 use rustix::process::Signal;
 
+use super::timeline::{Question, TimeOfDay, Timeline};
 use crate::cluster::{Cluster, PATIENCE};
 use crate::foreign::read_topic;
 use crate::gaps::{Client, Gaps};
@@ -22,7 +24,7 @@ const COUNTED: &str = "counted";
 const PARTITIONS: usize = 6;
 
 /// How often, and in which circumstances.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Trials {
     /// Of each kind.
     pub count: usize,
@@ -31,6 +33,8 @@ pub struct Trials {
     /// Whether leaders are stopped as well, which takes a session's time each.
     pub sleep: bool,
     pub whose: Whose,
+    /// Where the brokers' logs go afterwards.
+    pub logs: Option<PathBuf>,
 }
 
 /// Whose producer measures.
@@ -67,8 +71,9 @@ impl Fate {
 
 /// Three brokers and a ZooKeeper on this machine, 6 partitions of three replicas, `min.insync.replicas=2`, and a
 /// producer with its own settings, acks=all and idempotence, that sends a record to each partition every 2 ms. Prints a
-/// line for each kind: of the partition that waited longest, the median and worst of all trials. Where a broker is
-/// stopped for longer than its session, also from when its registration was gone, and what became of records beside.
+/// line for each kind: of the partition that waited longest, the median and worst of all trials; then each of them, and
+/// what was done when in the worst. Where a broker is stopped for longer than its session, also from when its
+/// registration was gone, and what became of records beside.
 pub fn run(trials: &Trials) {
     let mut cluster = start(trials);
     let observer = Observer::connect(&cluster.zookeeper.connect_string());
@@ -86,6 +91,10 @@ pub fn run(trials: &Trials) {
             (0..trials.count).map(|_| suffer(fate, &mut cluster, &observer, &gaps)).collect();
         let longest: Vec<Duration> = suffered.iter().map(|one| one.longest).collect();
         println!("{}: longest gap {}", fate.name(), told(&longest));
+        println!("  each: {} ms", longest.iter().map(in_ms).collect::<Vec<_>>().join(", "));
+        if let Some(worst) = suffered.iter().max_by_key(|one| one.longest) {
+            println!("  the worst: {}", worst.timeline);
+        }
         let unregistered: Vec<Duration> = suffered.iter().filter_map(|one| one.unregistered).collect();
         if !unregistered.is_empty() {
             println!("  from the end of its registration: {}", told(&unregistered));
@@ -94,6 +103,21 @@ pub fn run(trials: &Trials) {
             println!("  {}", account(&cluster, load));
         }
     }
+    if let Some(folder) = &trials.logs {
+        keep_logs(&cluster, folder);
+    }
+}
+
+fn keep_logs(cluster: &Cluster, folder: &Path) {
+    std::fs::create_dir_all(folder).expect("a folder can be made");
+    for id in cluster.ids() {
+        std::fs::write(folder.join(format!("broker-{id}.log")), cluster.log(id))
+            .expect("a file can be written");
+    }
+}
+
+fn in_ms(time: &Duration) -> String {
+    time.as_millis().to_string()
 }
 
 fn told(times: &[Duration]) -> String {
@@ -152,6 +176,8 @@ struct Suffered {
     longest: Duration,
     /// From when the broker's registration was gone until each partition had an acknowledgement.
     unregistered: Option<Duration>,
+    /// Of the partition that waited longest.
+    timeline: Timeline,
 }
 
 fn suffer(fate: Fate, cluster: &mut Cluster, observer: &Observer, gaps: &Gaps) -> Suffered {
@@ -162,7 +188,10 @@ fn suffer(fate: Fate, cluster: &mut Cluster, observer: &Observer, gaps: &Gaps) -
         Fate::KillLeader | Fate::Shutdown | Fate::Sleep => others(),
     };
     gaps.wait_for_all(PATIENCE);
+    // The cluster and clients have clocks that tick once a second: each trial meets them at another moment.
+    std::thread::sleep(Duration::from_millis(rand::random_range(0..1_000)));
     gaps.reset();
+    let began = TimeOfDay::of(SystemTime::now());
     match fate {
         Fate::KillLeader | Fate::KillController => cluster.kill(victim),
         Fate::Shutdown | Fate::ShutdownController => drop(cluster.terminate(victim)),
@@ -174,15 +203,27 @@ fn suffer(fate: Fate, cluster: &mut Cluster, observer: &Observer, gaps: &Gaps) -
         });
         Instant::now()
     });
+    if matches!(fate, Fate::KillLeader | Fate::KillController) {
+        // What the dead broker acknowledged may be heard of late, and would pass for an acknowledgement of another's.
+        wait::until("others lead what it led", PATIENCE, || {
+            let states = observer.states(TOPIC, PARTITIONS)?;
+            states.iter().all(|state| state.leader != victim && state.leader >= 0).then_some(())
+        });
+    }
     // librdkafka waits a minute for the answers of a broker that sleeps.
     gaps.wait_for_all(PATIENCE * 3);
     let unregistered = gone.map(|gone| gone.elapsed());
-    let longest = gaps.longest().into_iter().max().unwrap_or_default();
+    let (partition, longest) =
+        gaps.longest().into_iter().enumerate().max_by_key(|(_, gap)| *gap).unwrap_or_default();
+    let acknowledged = gaps.ended().get(partition).copied().flatten().map(TimeOfDay::of);
+    let question = Question { began, victim, topic: TOPIC, partition, acknowledged };
+    let logs: Vec<String> = cluster.ids().into_iter().map(|id| cluster.log(id)).collect();
+    let timeline = Timeline::read(logs.iter().map(String::as_str), &question);
     match fate {
         Fate::Sleep => cluster.signal(victim, Signal::CONT),
         _ => cluster.start_broker(victim),
     }
-    Suffered { longest, unregistered }
+    Suffered { longest, unregistered, timeline }
 }
 
 /// Waits until all is as it should be, and has been for a moment. Gives the controller.

@@ -54,6 +54,9 @@ enum Which {
         /// The producer.
         #[arg(long, value_enum, default_value = "librdkafka")]
         client: failover::Whose,
+        /// A folder for the brokers' logs.
+        #[arg(long)]
+        logs: Option<std::path::PathBuf>,
     },
     /// From the last member's joining until all members of a group have their assignments.
     Rebalance {
@@ -83,9 +86,9 @@ fn main() {
         Which::OffsetCommits { groups, partitions, seconds } => {
             println!("{}", offset_commits::run(&offset_commits::Load { groups, partitions, seconds }));
         }
-        Which::Failover { trials, session_ms, no_sleep, client } => {
+        Which::Failover { trials, session_ms, no_sleep, client, logs } => {
             let sleep = !no_sleep;
-            failover::run(&failover::Trials { count: trials, session_ms, sleep, whose: client });
+            failover::run(&failover::Trials { count: trials, session_ms, sleep, whose: client, logs });
         }
         Which::Flush { producers, partitions, record_bytes, seconds } => {
             println!("{}", flush::run(&flush::Load { producers, partitions, record_bytes, seconds }));
