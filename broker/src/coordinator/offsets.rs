@@ -17,7 +17,8 @@ use crate::group::CommittedOffset;
 use crate::group::record::{self, Content, Encoded};
 use crate::group::replay::{LoggedOffset, OffsetOf};
 use crate::offsets::{
-    Coordinated, NewCommit, OffsetError, OffsetKey, OffsetStore, PartitionOffsets, Retention, is_expired,
+    Coordinated, Late, NewCommit, OffsetError, OffsetKey, OffsetStore, PartitionOffsets, Retention,
+    is_expired,
 };
 
 /// The offsets that one term of leadership keeps.
@@ -96,6 +97,11 @@ impl Led {
         let offsets = self.offsets.store.open(Coordinated {
             partition: self.partition().id().clone(),
             epoch,
+            // What the log has, too, whoever loads it brings into ZooKeeper.
+            late: match self.storage() {
+                OffsetsStorage::Both => Late::Done,
+                OffsetsStorage::ZooKeeper | OffsetsStorage::Kafka => Late::Withdrawn,
+            },
             log_end: Arc::new(move || log.status().end),
             tombstones: Arc::new(move |keys| {
                 let led = led.upgrade();

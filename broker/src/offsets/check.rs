@@ -11,6 +11,8 @@ pub(crate) enum Check {
     Barrier,
     /// Nothing is sent for a key while the fate of an older write of it is not known.
     Order,
+    /// A read waits for the commits of its keys that came before it.
+    Wait,
 }
 
 impl Check {
@@ -30,6 +32,7 @@ impl Check {
                 Ok("term") => Check::Term,
                 Ok("barrier") => Check::Barrier,
                 Ok("order") => Check::Order,
+                Ok("wait") => Check::Wait,
                 _ => return None,
             };
             tracing::error!(?out, "THIS BROKER LOSES DATA: one of its checks is taken out (OTTLA_MUTANT)");

@@ -3,7 +3,7 @@
 //! The protocol and its argument are in ARCHITECTURE.md, "Committed offsets". In short: every write is
 //! a multi that begins with a version check on the state znode of the group's partition of
 //! `__consumer_offsets`; every read follows a barrier; a write whose outcome is unknown is resolved
-//! before a newer one of the same key is sent.
+//! before a newer one of the same key is sent; a read waits for the writes that came before it.
 //!
 //! Nothing here judges members or generations: what arrives may be committed, read or deleted.
 
@@ -32,6 +32,7 @@ use client::znode::ZnodeError;
 
 pub use expiry::{Retention, is_expired};
 pub use partition::PartitionOffsets;
+pub use pending::Late;
 pub use store::{AppendTombstones, Coordinated, OffsetStore, OffsetStoreParts};
 
 use crate::group::CommittedOffset;

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::drive::drive;
 use super::fence::{Deposed, Fence};
 use super::link::Link;
-use super::pending::Pending;
+use super::pending::{Owed, Pending};
 use super::reads::Reads;
 use super::store::{Coordinated, Shared};
 use super::stored::{self, Stored};
@@ -67,12 +67,13 @@ impl PartitionOffsets {
         coordinated: Coordinated,
     ) -> Arc<PartitionOffsets> {
         let fence = Fence::new(store.parts.me, coordinated.epoch);
+        let pending = Pending::new(fence, coordinated.late);
         let inner = Arc::new(Inner {
             state_path: state_path(&coordinated.partition.topic, coordinated.partition.partition),
             store,
             reads,
             coordinated,
-            pending: Mutex::new(Pending::new(fence)),
+            pending: Mutex::new(pending),
             known: Known::default(),
             groups: Mutex::default(),
             has_found_groups: AtomicBool::new(false),
@@ -114,7 +115,8 @@ impl PartitionOffsets {
         }
     }
 
-    /// The committed offsets of these partitions, in their order; `Ok(None)`: there is none.
+    /// The committed offsets of these partitions, in their order; `Ok(None)`: there is none. Commits that came
+    /// before are in them, or will never be done.
     pub async fn fetch(
         &self,
         group: &Arc<str>,
@@ -124,6 +126,7 @@ impl PartitionOffsets {
             .iter()
             .map(|partition| OffsetKey { group: Arc::clone(group), partition: partition.clone() })
             .collect();
+        self.inner.wait_for_commits(|pending| pending.owed(&keys)).await?;
         let stored = self.inner.stored(&keys).await?;
         Ok(stored.into_iter().map(|one| one.map(|found| found.as_ref().map(Stored::committed))).collect())
     }
@@ -133,6 +136,7 @@ impl PartitionOffsets {
         &self,
         group: &Arc<str>,
     ) -> Result<Vec<(TopicPartition, Result<CommittedOffset, OffsetError>)>, OffsetError> {
+        self.inner.wait_for_commits(|pending| pending.owed_of_group(group)).await?;
         let keys = self.inner.keys(group).await?;
         let stored = self.inner.stored(&keys).await?;
         let found = keys.into_iter().zip(stored).filter_map(|(key, one)| match one {
@@ -274,8 +278,32 @@ impl Inner {
             Err(_) => {
                 answered.close();
                 self.lock().forget_waiters(key, |waiter| waiter.is_closed());
+                // It may have been withdrawn.
+                self.progress.send_modify(|done| *done += 1);
                 // It may have been answered at the last moment.
                 answered.try_recv().unwrap_or(Err(OffsetError::Loading))
+            }
+        }
+    }
+
+    /// Waits until it is known what became of commits that came before. Fails if that takes too long.
+    async fn wait_for_commits(
+        &self,
+        owed: impl FnOnce(&Pending<NewCommit, Waiter>) -> Owed,
+    ) -> Result<(), OffsetError> {
+        let mut owed = owed(&self.lock());
+        if owed.is_empty() {
+            return Ok(());
+        }
+        let deadline = self.deadline();
+        let mut progress = self.progress.subscribe();
+        loop {
+            progress.mark_unchanged();
+            if !self.lock().still_owes(&mut owed) {
+                return Ok(());
+            }
+            if timeout_at(deadline, progress.changed()).await.is_err() {
+                return Err(OffsetError::Loading);
             }
         }
     }

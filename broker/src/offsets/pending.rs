@@ -5,11 +5,14 @@
 //! - Order: a key has at most one unresolved write. As long as it is not known what became of it,
 //!   nothing newer is sent for that key.
 //! - Everybody who waits is answered exactly once; a waiter is a value that is moved in and out.
+//! - Nothing lands late: a write that nobody waits for any more, because all were told that it failed, is
+//!   withdrawn unless it was sent; who reads waits for those that came before ([`Pending::owed`]).
 //!
 //! Says what is to be done next ([`Pending::next`]) and is told what came of it. Never reads a clock,
 //! never talks to anyone.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use client::ids::ZkVersion;
 
@@ -20,6 +23,32 @@ use super::fence::{Attached, Deposed, Fence, Leads};
 /// Names one multi.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Batch(u64);
+
+/// What becomes of a write that nobody waits for any more and that was not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// It is withdrawn: whoever asked for it was told that it failed.
+    Withdrawn,
+    /// It is done all the same, since it is written elsewhere too.
+    Done,
+}
+
+/// Keys whose writes came before somebody's reading and may yet be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Owed {
+    before: Place,
+    keys: Vec<OffsetKey>,
+}
+
+/// A place in the order of all that was ever pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place(u64);
+
+impl Owed {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
 
 /// What is to be done in ZooKeeper.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +83,8 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 struct Entry<V, T> {
     write: V,
+    /// Of the first push whose waiters wait for this.
+    place: Place,
     /// What it takes in a request.
     bytes: usize,
     waiters: Vec<T>,
@@ -76,9 +107,10 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Pending<V, T> {
     fence: Fence,
+    late: Late,
     looking: bool,
     /// Keys of `queued`, first come first.
-    order: VecDeque<OffsetKey>,
+    order: BTreeMap<Place, OffsetKey>,
     queued: BTreeMap<OffsetKey, Entry<V, T>>,
     sent: BTreeMap<Batch, Sent<V, T>>,
     /// Keys in `sent`.
@@ -86,19 +118,22 @@ pub(crate) struct Pending<V, T> {
     /// Keys that nothing is sent for until they are released, and how often they are held.
     held: BTreeMap<OffsetKey, usize>,
     next_batch: u64,
+    next_place: Place,
 }
 
 impl<V: Clone, T> Pending<V, T> {
-    pub(crate) fn new(fence: Fence) -> Pending<V, T> {
+    pub(crate) fn new(fence: Fence, late: Late) -> Pending<V, T> {
         Pending {
             fence,
+            late,
             looking: false,
-            order: VecDeque::new(),
+            order: BTreeMap::new(),
             queued: BTreeMap::new(),
             sent: BTreeMap::new(),
             unresolved: BTreeSet::new(),
             held: BTreeMap::new(),
             next_batch: 0,
+            next_place: Place(0),
         }
     }
 
@@ -126,6 +161,37 @@ impl<V: Clone, T> Pending<V, T> {
         self.unresolved.contains(key)
     }
 
+    /// Those of the keys that have a write which may yet be done. Who reads them only when nothing of that is
+    /// [owed any more](Self::still_owes) sees everything that was pushed before, and nothing of it is done later.
+    pub(crate) fn owed<'a>(&self, keys: impl IntoIterator<Item = &'a OffsetKey>) -> Owed {
+        let owes_nothing = self.queued.is_empty() && self.sent.is_empty();
+        let keys = keys.into_iter().filter(|key| !owes_nothing && self.owes(key, self.next_place));
+        Owed { before: self.next_place, keys: keys.cloned().collect() }
+    }
+
+    /// The same for all keys of a group.
+    pub(crate) fn owed_of_group(&self, group: &Arc<str>) -> Owed {
+        let first = OffsetKey::new(Arc::clone(group), "", i32::MIN);
+        let is_of_group = |key: &&OffsetKey| key.group == *group;
+        let queued = self.queued.range(&first..).map(|(key, _)| key).take_while(is_of_group);
+        let keys: BTreeSet<&OffsetKey> =
+            self.unresolved.range(&first..).take_while(is_of_group).chain(queued).collect();
+        self.owed(keys)
+    }
+
+    /// Whether something of it may still be done. What was pushed since does not count, or readers of keys
+    /// that are written without a pause would wait for ever.
+    pub(crate) fn still_owes(&self, owed: &mut Owed) -> bool {
+        owed.keys.retain(|key| self.owes(key, owed.before));
+        !owed.is_empty()
+    }
+
+    fn owes(&self, key: &OffsetKey, before: Place) -> bool {
+        let sent = self.sent.values().filter_map(|sent| sent.writes.get(key));
+        let mut entries = self.queued.get(key).into_iter().chain(sent);
+        Check::Wait.is_made() && entries.any(|entry| entry.place < before)
+    }
+
     /// Owes a write. The waiter comes back at once if the right to write is gone.
     pub(crate) fn push(&mut self, key: OffsetKey, write: V, bytes: usize, waiter: T) -> Result<(), T> {
         if self.fence.deposed().is_some() {
@@ -138,19 +204,35 @@ impl<V: Clone, T> Pending<V, T> {
                 entry.waiters.push(waiter);
             }
             None => {
-                self.order.push_back(key.clone());
-                self.queued.insert(key, Entry { write, bytes, waiters: vec![waiter] });
+                let place = self.next_place;
+                self.next_place = Place(place.0 + 1);
+                self.enqueue(key, Entry { write, place, bytes, waiters: vec![waiter] });
             }
         }
         Ok(())
     }
 
-    /// Lets go of those who do not wait for this key any more.
+    fn enqueue(&mut self, key: OffsetKey, entry: Entry<V, T>) {
+        self.order.insert(entry.place, key.clone());
+        self.queued.insert(key, entry);
+    }
+
+    /// Lets go of those who do not wait for this key any more, because they were told that it failed.
     pub(crate) fn forget_waiters(&mut self, key: &OffsetKey, is_gone: impl Fn(&T) -> bool) {
         let sent = self.sent.values_mut().filter_map(|sent| sent.writes.get_mut(key));
         for entry in self.queued.get_mut(key).into_iter().chain(sent) {
             entry.waiters.retain(|waiter| !is_gone(waiter));
         }
+        if let Some(place) = self.queued.get(key).filter(|entry| self.is_late(entry)).map(|entry| entry.place)
+        {
+            self.order.remove(&place);
+            self.queued.remove(key);
+        }
+    }
+
+    /// Whether a write is to be done no more, if it is known not to have been.
+    fn is_late(&self, entry: &Entry<V, T>) -> bool {
+        self.late == Late::Withdrawn && entry.waiters.is_empty()
     }
 
     /// Sends nothing more for these keys until [`Pending::release`].
@@ -193,24 +275,25 @@ impl<V: Clone, T> Pending<V, T> {
         let version = self.fence.version()?;
         let mut sent = Sent { writes: BTreeMap::new(), stage: Stage::InFlight };
         let mut bytes = 0;
-        let mut waiting = VecDeque::new();
-        while let Some(key) = self.order.pop_front() {
-            let blocked = self.held.contains_key(&key) || self.has_unresolved_write(&key);
-            let size = self.queued.get(&key).map_or(0, |entry| entry.bytes);
-            let full = sent.writes.len() >= limits.keys || bytes + size > limits.bytes;
-            if blocked || (full && !sent.writes.is_empty()) {
-                waiting.push_back(key);
-                if full {
-                    break;
-                }
-            } else if let Some(entry) = self.queued.remove(&key) {
+        let mut chosen = Vec::new();
+        for (place, key) in &self.order {
+            let size = self.queued.get(key).map_or(0, |entry| entry.bytes);
+            let full = chosen.len() >= limits.keys || bytes + size > limits.bytes;
+            if full && !chosen.is_empty() {
+                break;
+            }
+            if !self.held.contains_key(key) && !self.has_unresolved_write(key) {
                 bytes += size;
+                chosen.push(*place);
+            }
+        }
+        for place in chosen {
+            let Some(key) = self.order.remove(&place) else { continue };
+            if let Some(entry) = self.queued.remove(&key) {
                 self.unresolved.insert(key.clone());
                 sent.writes.insert(key, entry);
             }
         }
-        waiting.append(&mut self.order);
-        self.order = waiting;
         if sent.writes.is_empty() {
             return None;
         }
@@ -293,21 +376,23 @@ impl<V: Clone, T> Pending<V, T> {
     /// for the same value or for a newer one.
     fn take_back(&mut self, batch: Batch, is_over: impl Fn(&OffsetKey) -> bool) -> Vec<T> {
         let mut done = Vec::new();
-        let mut first = VecDeque::new();
         for (key, mut entry) in self.sent.remove(&batch).map(|sent| sent.writes).unwrap_or_default() {
             self.unresolved.remove(&key);
             if is_over(&key) {
                 done.append(&mut entry.waiters);
-            } else if let Some(newer) = self.queued.get_mut(&key) {
-                entry.waiters.append(&mut newer.waiters);
-                newer.waiters = entry.waiters;
-            } else {
-                first.push_back(key.clone());
-                self.queued.insert(key, entry);
+                continue;
             }
+            if self.is_late(&entry) {
+                continue;
+            }
+            if let Some(mut newer) = self.queued.remove(&key) {
+                self.order.remove(&newer.place);
+                entry.write = newer.write;
+                entry.bytes = newer.bytes;
+                entry.waiters.append(&mut newer.waiters);
+            }
+            self.enqueue(key, entry);
         }
-        first.append(&mut self.order);
-        self.order = first;
         done
     }
 }

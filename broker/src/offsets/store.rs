@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use super::fence::Attached;
 use super::link::{self, Link};
 use super::partition::PartitionOffsets;
+use super::pending::Late;
 use super::reads::Reads;
 use super::{OffsetError, OffsetKey};
 
@@ -60,6 +61,8 @@ pub struct Coordinated {
     pub partition: TopicPartition,
     /// The leader epoch that is (being) loaded.
     pub epoch: LeaderEpoch,
+    /// What becomes of commits that ZooKeeper did not take in time.
+    pub late: Late,
     /// Where its log ends at the moment.
     pub log_end: Arc<dyn Fn() -> Offset + Send + Sync>,
     /// Appends a tombstone for each of the keys, and completes when enough replicas have them.

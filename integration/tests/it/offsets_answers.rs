@@ -71,6 +71,10 @@ impl Dialogue {
     }
 
     async fn hold(mut self) -> Vec<String> {
+        for version in 1..=9 {
+            let fetch = fetch(version, &["a"], Some(&[("t", &[0, 1])]));
+            self.fetch("without a coordinator", version, &fetch).await;
+        }
         self.prepare().await;
         for version in 0..=9 {
             self.commit_alone(version).await;

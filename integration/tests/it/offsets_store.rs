@@ -10,7 +10,7 @@ use std::time::Duration;
 use broker::group::CommittedOffset;
 use broker::group::replay::LoggedOffset;
 use broker::offsets::{
-    Coordinated, NewCommit, OffsetError, OffsetKey, OffsetStore, OffsetStoreParts, PartitionOffsets,
+    Coordinated, Late, NewCommit, OffsetError, OffsetKey, OffsetStore, OffsetStoreParts, PartitionOffsets,
     Retention,
 };
 use client::ids::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartition};
@@ -21,6 +21,7 @@ use integration::wait::until_holds;
 use integration::zookeeper::ZooKeeper;
 
 mod lagging;
+mod late;
 
 const ME: BrokerId = BrokerId(1);
 const OTHER: BrokerId = BrokerId(2);
@@ -88,6 +89,7 @@ fn open(
     store.open(Coordinated {
         partition: TopicPartition::new(TOPIC, 0),
         epoch,
+        late: Late::Withdrawn,
         log_end: Arc::new(move || Offset(end.load(Ordering::SeqCst))),
         tombstones: Arc::new(move |keys| {
             log_end.fetch_add(keys.len() as i64, Ordering::SeqCst);

@@ -1,6 +1,7 @@
 //! A ZooKeeper of several servers, of which some lag, and the coordinators that come and go in it.
 //! It checks, at every step, what must never happen.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use client::ids::{BrokerId, LeaderEpoch, ZkVersion};
@@ -8,7 +9,9 @@ use client::ids::{BrokerId, LeaderEpoch, ZkVersion};
 use super::super::OffsetKey;
 use super::super::check::Check;
 use super::super::fence::{Attached, Deposed, Fence, Leads};
-use super::{Flushed, Job, Limits, Pending};
+use super::{Flushed, Job, Late, Limits, Owed, Pending};
+
+pub(super) const KEYS: u8 = 5;
 
 const LIMITS: Limits = Limits { keys: 3, bytes: 1000 };
 
@@ -35,16 +38,30 @@ struct Coordinator {
     /// How far the server it is attached to has got in `history`.
     server: usize,
     in_transit: VecDeque<Job<i64>>,
+    fetching: VecDeque<Fetch>,
+}
+
+/// A read that waits for the commits before it.
+struct Fetch {
+    keys: Vec<OffsetKey>,
+    owed: Owed,
+    /// Values from this one on were committed after it was asked for.
+    began: i64,
 }
 
 pub(super) struct World {
     /// Every state there was, the newest last. A server shows one of them.
     history: Vec<Shown>,
     coordinators: Vec<Coordinator>,
+    late: Late,
     /// Values rise over the whole run.
     next_value: i64,
     acknowledged: BTreeMap<OffsetKey, i64>,
     waiting: BTreeSet<i64>,
+    /// Of what was read, the first value that was committed after it was asked for.
+    fetched: BTreeMap<OffsetKey, i64>,
+    /// Those who waited were told that it failed, before it was sent.
+    withdrawn: BTreeSet<i64>,
 }
 
 #[derive(Debug, Clone)]
@@ -53,7 +70,18 @@ pub(super) enum Event {
         by: usize,
         key: u8,
     },
+    /// Those who wait for a key are told that it failed.
+    GiveUp {
+        by: usize,
+        key: u8,
+    },
+    /// Somebody asks for a key, or for all there are.
     Fetch {
+        by: usize,
+        key: Option<u8>,
+    },
+    /// The first who need not wait any more reads.
+    Read {
         by: usize,
     },
     /// A job leaves for ZooKeeper.
@@ -85,14 +113,17 @@ pub(super) enum Event {
 }
 
 impl World {
-    pub(super) fn new() -> World {
+    pub(super) fn new(late: Late) -> World {
         let nobody = Leads { leader: BrokerId::NONE, epoch: LeaderEpoch(0), version: ZkVersion(0) };
         let mut world = World {
             history: vec![Shown { state: nobody, values: BTreeMap::new() }],
             coordinators: Vec::new(),
+            late,
             next_value: 1,
             acknowledged: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            fetched: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
         };
         world.happen(&Event::Move { to: 1, lag: 0 });
         world
@@ -101,7 +132,9 @@ impl World {
     pub(super) fn happen(&mut self, event: &Event) {
         match *event {
             Event::Commit { by, key } => self.commit(by, key),
-            Event::Fetch { by } => self.fetch(by),
+            Event::GiveUp { by, key } => self.give_up(by, key),
+            Event::Fetch { by, key } => self.fetch(by, key),
+            Event::Read { by } => self.read(by),
             Event::Start { by } => self.start(by),
             Event::Finish { by } => self.finish(by),
             Event::Cut { by, done, lag } => self.cut(by, done, lag),
@@ -141,7 +174,7 @@ impl World {
 
     fn commit(&mut self, by: usize, key: u8) {
         let by = self.by(by);
-        let key = OffsetKey::new("g", "t", i32::from(key));
+        let key = named(key);
         let value = self.next_value;
         self.next_value += 1;
         self.waiting.insert(value);
@@ -151,17 +184,52 @@ impl World {
         }
     }
 
+    fn give_up(&mut self, by: usize, key: u8) {
+        let by = self.by(by);
+        let key = named(key);
+        let pending = &mut self.coordinators[by].pending;
+        let was_sent = pending.is_unresolved(&key);
+        let gone = RefCell::new(Vec::new());
+        pending.forget_waiters(&key, |waiter| {
+            gone.borrow_mut().push(Waiter { key: waiter.key.clone(), value: waiter.value });
+            true
+        });
+        if !was_sent && self.late == Late::Withdrawn {
+            self.withdrawn.extend(gone.borrow().iter().map(|waiter| waiter.value));
+        }
+        self.answer(gone.into_inner(), false);
+    }
+
+    fn fetch(&mut self, by: usize, key: Option<u8>) {
+        let by = self.by(by);
+        let began = self.next_value;
+        let coordinator = &mut self.coordinators[by];
+        let pending = &coordinator.pending;
+        let (keys, owed) = match key.map(named) {
+            Some(key) => (vec![key.clone()], pending.owed([&key])),
+            None => ((0..KEYS).map(named).collect(), pending.owed_of_group(&"g".into())),
+        };
+        coordinator.fetching.push_back(Fetch { keys, owed, began });
+    }
+
     /// The coordinator that leads shows everything that was ever acknowledged, by whomever.
-    fn fetch(&mut self, by: usize) {
-        let coordinator = &self.coordinators[self.by(by)];
+    fn read(&mut self, by: usize) {
+        let by = self.by(by);
         let state = self.now().state;
+        let coordinator = &mut self.coordinators[by];
         let is_current = (coordinator.me, coordinator.epoch) == (state.leader, state.epoch);
         if !is_current || !coordinator.pending.fence().is_fresh(coordinator.on) {
             return;
         }
+        let pending = &coordinator.pending;
+        let ready = coordinator.fetching.iter_mut().position(|fetch| !pending.still_owes(&mut fetch.owed));
+        let Some(fetch) = ready.and_then(|ready| coordinator.fetching.remove(ready)) else { return };
         let shown = &self.history[coordinator.server].values;
-        for (key, acknowledged) in &self.acknowledged {
-            assert!(shown.get(key) >= Some(acknowledged), "a stale read of {key}: {shown:?}");
+        for key in fetch.keys {
+            let acknowledged = self.acknowledged.get(&key);
+            assert!(shown.get(&key) >= acknowledged, "a stale read of {key}: {shown:?}");
+            let began = self.fetched.entry(key).or_default();
+            *began = fetch.began.max(*began);
         }
     }
 
@@ -247,10 +315,11 @@ impl World {
         self.coordinators.push(Coordinator {
             me,
             epoch,
-            pending: Pending::new(Fence::new(me, epoch)),
+            pending: Pending::new(Fence::new(me, epoch), self.late),
             on,
             server: (self.history.len() - 1).saturating_sub(lag),
             in_transit: VecDeque::new(),
+            fetching: VecDeque::new(),
         });
     }
 
@@ -279,6 +348,10 @@ impl World {
         }
         let writer = (self.coordinators[by].me, self.coordinators[by].epoch);
         assert_eq!(writer, (next.state.leader, next.state.epoch), "a deposed coordinator's write landed");
+        for (key, value) in writes {
+            assert!(self.fetched.get(key) <= Some(value), "{value} of {key} landed after a later read");
+            assert!(!self.withdrawn.contains(value), "{value} of {key} landed, and was said to have failed");
+        }
         next.values.extend(writes.iter().cloned());
         self.history.push(next);
         true
@@ -300,4 +373,8 @@ impl World {
             assert!(values.get(key) >= Some(acknowledged), "{key} went back: {acknowledged} in {values:?}");
         }
     }
+}
+
+fn named(key: u8) -> OffsetKey {
+    OffsetKey::new("g", "t", i32::from(key))
 }

@@ -2,7 +2,7 @@ use client::ids::{BrokerId, LeaderEpoch};
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 
-use super::model::{Event, World};
+use super::model::{Event, KEYS, World};
 use super::*;
 
 const ON: Attached = Attached { session: 1, generation: 1 };
@@ -18,7 +18,11 @@ fn leads(epoch: i32) -> Option<Leads> {
 }
 
 fn leading() -> Pending<i64, &'static str> {
-    let mut pending = Pending::new(Fence::new(BrokerId(1), LeaderEpoch(5)));
+    leading_with(Late::Withdrawn)
+}
+
+fn leading_with(late: Late) -> Pending<i64, &'static str> {
+    let mut pending = Pending::new(Fence::new(BrokerId(1), LeaderEpoch(5)), late);
     assert_eq!(pending.next(ON, LIMITS), Some(Job::Look));
     assert_eq!(pending.next(ON, LIMITS), None, "one look at a time");
     assert_eq!(pending.looked(ON, leads(5)), [""; 0]);
@@ -130,24 +134,95 @@ fn a_multi_is_no_larger_than_it_may_be() {
 }
 
 #[test]
-fn who_does_not_wait_any_more_is_forgotten() {
+fn what_nobody_waits_for_any_more_is_withdrawn_unless_it_was_sent() {
+    for late in [Late::Withdrawn, Late::Done] {
+        let mut pending = leading_with(late);
+        pending.push(key(0), 5, 10, "gone").unwrap();
+        pending.push(key(1), 1, 10, "one").unwrap();
+        let batch = flush(&mut pending, &[(0, 5), (1, 1)]);
+        pending.push(key(0), 6, 10, "gone").unwrap();
+        pending.push(key(2), 2, 10, "gone").unwrap();
+        pending.push(key(2), 3, 10, "three").unwrap();
+        for partition in [0, 1, 2] {
+            pending.forget_waiters(&key(partition), |waiter| *waiter == "gone");
+        }
+        assert_eq!(pending.flushed(batch, Flushed::Landed), ["one"]);
+        let rest: &[_] = if late == Late::Done { &[(0, 6), (2, 3)] } else { &[(2, 3)] };
+        let batch = flush(&mut pending, rest);
+        pending.forget_waiters(&key(2), |_| true);
+        // It turns out that it was not done, after all were told that it failed.
+        assert_eq!(pending.flushed(batch, Flushed::NotDone), [""; 0]);
+        let again = pending.next(ON, LIMITS);
+        assert_eq!(again.is_some(), late == Late::Done, "{again:?}");
+    }
+}
+
+/// Commits come and fail for as long as ZooKeeper is away.
+#[test]
+fn what_was_withdrawn_leaves_nothing_behind() {
     let mut pending = leading();
-    pending.push(key(0), 5, 10, "gone").unwrap();
+    for value in 0..100 {
+        pending.push(key(0), value, 10, "gone").unwrap();
+        pending.forget_waiters(&key(0), |_| true);
+    }
+    assert_eq!((pending.queued(), pending.order.len(), pending.next(ON, LIMITS)), (0, 0, None));
+}
+
+#[test]
+fn who_reads_waits_for_what_came_before_and_for_nothing_later() {
+    let mut pending = leading();
+    assert!(pending.owed(&[key(0), key(1)]).is_empty());
+    pending.push(key(0), 5, 10, "five").unwrap();
+    let batch = flush(&mut pending, &[(0, 5)]);
+    pending.push(key(0), 6, 10, "six").unwrap();
     pending.push(key(1), 1, 10, "one").unwrap();
-    let batch = flush(&mut pending, &[(0, 5), (1, 1)]);
-    pending.push(key(0), 6, 10, "gone").unwrap();
-    pending.forget_waiters(&key(0), |waiter| *waiter == "gone");
-    assert_eq!(pending.flushed(batch, Flushed::Landed), ["one"]);
+    pending.push(OffsetKey::new("h", "t", 0), 1, 10, "of another group").unwrap();
+    let mut of_key = pending.owed(&[key(0), key(2)]);
+    let mut of_group = pending.owed_of_group(&"g".into());
+    assert_eq!((of_key.keys.clone(), of_group.keys.clone()), (vec![key(0)], vec![key(0), key(1)]));
+    assert_eq!(pending.flushed(batch, Flushed::Lost), [""; 0]);
+    assert!(matches!(pending.next(ON, LIMITS), Some(Job::Resolve { .. })));
+    assert!(pending.still_owes(&mut of_key), "nobody knows what became of the first");
+    assert_eq!(pending.resolved(batch, Some(&|_| true)), ["five"]);
+    assert!(pending.still_owes(&mut of_key), "the second was not sent");
+    let batch = flush(&mut pending, &[(0, 6), (1, 1)]);
+    pending.push(key(0), 7, 10, "seven").unwrap();
+    assert!(pending.still_owes(&mut of_key), "the second is on its way");
+    assert_eq!(pending.flushed(batch, Flushed::Landed), ["six", "one"]);
+    assert_eq!((pending.still_owes(&mut of_key), pending.still_owes(&mut of_group)), (false, false));
+    assert!(pending.still_owes(&mut pending.owed(&[key(0)])), "the third came before this one");
+    pending.forget_waiters(&key(0), |_| true);
+    assert!(!pending.still_owes(&mut pending.owed(&[key(0)])), "it is withdrawn");
+}
+
+/// A newer value that takes the place of one that was not done does not make who waits for it wait longer,
+/// nor shorter.
+#[test]
+fn what_is_sent_again_is_owed_to_those_who_came_after_it() {
+    let mut pending = leading();
+    pending.push(key(0), 5, 10, "five").unwrap();
+    let batch = flush(&mut pending, &[(0, 5)]);
+    let mut owed = pending.owed(&[key(0)]);
+    pending.push(key(0), 6, 10, "six").unwrap();
+    assert_eq!(pending.flushed(batch, Flushed::NotDone), [""; 0]);
+    assert!(pending.still_owes(&mut owed));
     let batch = flush(&mut pending, &[(0, 6)]);
-    assert_eq!(pending.flushed(batch, Flushed::Landed), [""; 0]);
+    assert!(pending.still_owes(&mut owed));
+    pending.push(key(0), 7, 10, "seven").unwrap();
+    assert_eq!(pending.flushed(batch, Flushed::Landed), ["five", "six"]);
+    assert!(!pending.still_owes(&mut owed));
+    assert_eq!(pending.close(Deposed::ByAnother), ["seven"]);
+    assert!(pending.owed(&[key(0)]).is_empty());
 }
 
 fn event() -> impl Strategy<Value = Event> {
     // The coordinator at hand is mostly the newest, sometimes one before it.
     let by = || 0usize..12;
     prop_oneof![
-        6 => (by(), 0u8..5).prop_map(|(by, key)| Event::Commit { by, key }),
-        3 => by().prop_map(|by| Event::Fetch { by }),
+        6 => (by(), 0..KEYS).prop_map(|(by, key)| Event::Commit { by, key }),
+        2 => (by(), 0..KEYS).prop_map(|(by, key)| Event::GiveUp { by, key }),
+        3 => (by(), 0..=KEYS).prop_map(|(by, key)| Event::Fetch { by, key: (key < KEYS).then_some(key) }),
+        3 => by().prop_map(|by| Event::Read { by }),
         8 => by().prop_map(|by| Event::Start { by }),
         8 => by().prop_map(|by| Event::Finish { by }),
         2 => (by(), 0usize..4, 0usize..4).prop_map(|(by, done, lag)| Event::Cut { by, done, lag }),
@@ -161,8 +236,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     proptest::collection::vec(event(), 1..120)
 }
 
-fn play(events: &[Event]) {
-    let mut world = World::new();
+fn play(late: Late, events: &[Event]) {
+    let mut world = World::new(late);
     for event in events {
         world.happen(event);
     }
@@ -172,20 +247,22 @@ fn play(events: &[Event]) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// No acknowledged commit is lost or goes back, none of a deposed coordinator lands, no read of
-    /// the leader is stale, everybody is answered once.
+    /// No acknowledged commit is lost or goes back, none of a deposed coordinator lands, nor one that came
+    /// before what was read, nor one that was withdrawn, no read of the leader is stale, everybody is
+    /// answered once.
     #[test]
     fn whatever_breaks_nothing_acknowledged_is_lost(
         events in events(),
+        is_done in any::<bool>(),
     ) {
-        play(&events);
+        play(if is_done { Late::Done } else { Late::Withdrawn }, &events);
     }
 }
 
 /// Each of the checks is needed: without it the model finds something lost.
 #[test]
 fn without_any_of_the_checks_something_breaks() {
-    for check in [Check::Fence, Check::Term, Check::Barrier, Check::Order] {
+    for check in [Check::Fence, Check::Term, Check::Barrier, Check::Order, Check::Wait] {
         let config = ProptestConfig {
             cases: 5000,
             max_shrink_iters: 0,
@@ -196,7 +273,7 @@ fn without_any_of_the_checks_something_breaks() {
         let mut runner = TestRunner::new_with_rng(config, rng);
         let found = check.without(|| {
             runner.run(&events(), |events| {
-                play(&events);
+                play(Late::Withdrawn, &events);
                 Ok(())
             })
         });
