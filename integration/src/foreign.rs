@@ -14,6 +14,7 @@ use crate::apache::{Release, java_folder};
 use crate::process::succeed;
 use crate::python::python;
 use crate::verifiable::verifiable_producer;
+use crate::wait;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -141,7 +142,14 @@ pub fn read_topic(bootstrap: &str, topic: &str) -> Vec<Found> {
     let mut ends = vec![0; count as usize];
     let mut assignment = TopicPartitionList::new();
     for (partition, end) in (0..count).zip(&mut ends) {
-        let (low, high) = consumer.fetch_watermarks(topic, partition, LIMIT).expect("the leader answers");
+        let (low, high) = wait::until("the leader answers", LIMIT, || {
+            let found = consumer.fetch_watermarks(topic, partition, LIMIT).ok();
+            if found.is_none() {
+                // librdkafka does not look again for a leader that it was told is missing.
+                consumer.fetch_metadata(Some(topic), LIMIT).ok();
+            }
+            found
+        });
         *end = high;
         remaining += high - low;
         assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("the offset is legal");
