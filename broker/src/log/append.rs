@@ -74,13 +74,14 @@ impl Log {
                         current,
                     });
                 }
-                SequenceCheck::OutOfOrder { expected } => {
+                SequenceCheck::OutOfOrder { expected, last_offset } => {
                     return Err(LogError::OutOfOrderSequence {
                         partition: self.partition.clone(),
                         producer_id: header.producer_id,
                         offset: next_offset,
                         found: header.base_sequence,
                         expected,
+                        last_offset,
                     });
                 }
             }

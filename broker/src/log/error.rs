@@ -39,6 +39,8 @@ pub enum LogError {
         offset: Offset,
         found: i32,
         expected: i32,
+        /// Where the producer's newest batch ends, if one is known.
+        last_offset: Option<Offset>,
     },
     /// The directory failed just now; it is offline from here on.
     #[error("storage failed: {0}")]

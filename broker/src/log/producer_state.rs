@@ -63,6 +63,10 @@ impl ProducerState {
         self.batches.back().map_or(NO_SEQUENCE, |batch| batch.last_sequence)
     }
 
+    fn last_offset(&self) -> Option<Offset> {
+        self.batches.back().map(|batch| batch.last_offset)
+    }
+
     fn expired(&self, now_ms: i64, expiration_ms: i64) -> bool {
         self.open_txn.is_none() && now_ms.saturating_sub(self.last_timestamp) >= expiration_ms
     }
@@ -77,6 +81,8 @@ pub enum SequenceCheck {
     /// The producer's sequence has a gap or went back.
     OutOfOrder {
         expected: i32,
+        /// Where its newest batch ends, if one is known.
+        last_offset: Option<Offset>,
     },
     /// A newer instance of the producer has written already.
     StaleEpoch {
@@ -133,7 +139,7 @@ impl ProducerStates {
         if batch.producer_epoch > state.epoch {
             return match batch.base_sequence == 0 || state.epoch < 0 {
                 true => SequenceCheck::Accept,
-                false => SequenceCheck::OutOfOrder { expected: 0 },
+                false => SequenceCheck::OutOfOrder { expected: 0, last_offset: state.last_offset() },
             };
         }
         let same = |known: &&ProducedBatch| {
@@ -148,7 +154,7 @@ impl ProducerStates {
         };
         match batch.base_sequence == expected {
             true => SequenceCheck::Accept,
-            false => SequenceCheck::OutOfOrder { expected },
+            false => SequenceCheck::OutOfOrder { expected, last_offset: state.last_offset() },
         }
     }
 

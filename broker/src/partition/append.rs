@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use client::ids::{LeaderEpoch, Offset};
 
+use super::leader::{Leader, Moment};
 use super::{Partition, PartitionError};
 use crate::clock::Now;
-use crate::log::Appended;
+use crate::log::{Appended, LogError};
 
 /// How many replicas a producer waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,9 @@ impl Partition {
                     needed: leader.effective_min_isr(),
                 });
             }
-            let appended = log.append_as_leader(batches, leader.epoch(), now.unix_ms)?;
+            let appended = log
+                .append_as_leader(batches, leader.epoch(), now.unix_ms)
+                .map_err(|error| refusal(error, leader, moment))?;
             leader.appended(log.end_offset(), moment);
             Ok(Append {
                 required: appended.last_offset + 1,
@@ -123,4 +126,24 @@ impl Partition {
             }
         }
     }
+}
+
+/// Why records were not appended. A producer that hears of a new leader while a batch is still on its way to the
+/// former one may send the next batch here first. Kafka calls that out of order, upon which librdkafka numbers
+/// anew all that it has in hand, and stores twice what other partitions have stored but not acknowledged yet. It is
+/// told what it would have been told a moment before: to come back.
+fn refusal(error: LogError, leader: &Leader, at: &Moment<'_>) -> PartitionError {
+    match error {
+        LogError::OutOfOrderSequence { producer_id, found, expected, last_offset, .. }
+            if is_ahead(found, expected) && leader.may_precede(last_offset, at) =>
+        {
+            PartitionError::EarlierBatchToCome { producer_id, found, expected }
+        }
+        error => error.into(),
+    }
+}
+
+/// Sequences begin again at 0 after `i32::MAX`.
+fn is_ahead(found: i32, expected: i32) -> bool {
+    found.wrapping_sub(expected) & i32::MAX < 1 << 30
 }

@@ -11,6 +11,11 @@ use crate::log::LogError;
 pub enum PartitionError {
     #[error("this broker is not the partition's leader; ask for metadata and go to the leader")]
     NotLeader,
+    #[error(
+        "producer {producer_id} sent sequence {found}, and {expected} is missing: it may be on its way to the \
+         former leader, whose refusal will send it here"
+    )]
+    EarlierBatchToCome { producer_id: i64, found: i32, expected: i32 },
     #[error("broker {replica} is not a replica of the partition; its controller has not told us of it")]
     NotReplica { replica: BrokerId, knows_epoch: bool },
     #[error("the request is of leader epoch {asked}, but the partition is in {current} already")]
@@ -45,7 +50,9 @@ impl PartitionError {
 impl From<&PartitionError> for ErrorCode {
     fn from(error: &PartitionError) -> ErrorCode {
         match error {
-            PartitionError::NotLeader => ErrorCode::NotLeaderOrFollower,
+            PartitionError::NotLeader | PartitionError::EarlierBatchToCome { .. } => {
+                ErrorCode::NotLeaderOrFollower
+            }
             PartitionError::NotReplica { knows_epoch: true, .. } => ErrorCode::UnknownLeaderEpoch,
             PartitionError::NotReplica { knows_epoch: false, .. } => ErrorCode::NotLeaderOrFollower,
             PartitionError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,

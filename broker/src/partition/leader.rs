@@ -170,6 +170,7 @@ pub struct Leader {
     epoch: LeaderEpoch,
     /// The first epoch of this uninterrupted term: appends made since then are still in the log.
     since: LeaderEpoch,
+    term: Term,
     /// The log's end when `epoch` began.
     epoch_start: Offset,
     partition_epoch: ZkVersion,
@@ -179,6 +180,16 @@ pub struct Leader {
     high_watermark: Offset,
     min_insync: usize,
 }
+
+/// When and where in the log an uninterrupted term began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Term {
+    start: Offset,
+    began_at: Instant,
+}
+
+/// How long a batch that was sent to the former leader may take to be refused there and to come here.
+const HANDOVER: Duration = Duration::from_secs(10);
 
 /// The answer to an ISR proposal does not settle it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +211,7 @@ impl Leader {
             me,
             epoch: assignment.leader_epoch,
             since: assignment.leader_epoch,
+            term: Term { start: end, began_at: at.now },
             epoch_start: end,
             partition_epoch: assignment.partition_epoch,
             isr: Isr::Committed(assignment.isr.clone()),
@@ -248,6 +260,14 @@ impl Leader {
     /// The first epoch of this uninterrupted term.
     pub fn since(&self) -> LeaderEpoch {
         self.since
+    }
+
+    /// Whether a batch of a producer may still come by way of the former leader: there is one, the term has just
+    /// begun, and the producer, whose newest batch ends at `last_offset`, has written nothing in it.
+    pub fn may_precede(&self, last_offset: Option<Offset>, at: &Moment<'_>) -> bool {
+        !self.followers.is_empty()
+            && last_offset.is_none_or(|offset| offset < self.term.start)
+            && at.now.saturating_duration_since(self.term.began_at) <= HANDOVER
     }
 
     /// Where in the log the current epoch began.

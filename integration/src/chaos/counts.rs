@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use broker::clock::Now;
+
 #[derive(Debug)]
 pub(super) struct Counts {
     pub(super) sent: AtomicU64,
@@ -18,10 +20,14 @@ pub(super) struct Counts {
     /// The next offset after what each group was given.
     read: Mutex<BTreeMap<(String, i32), i64>>,
     complaints: Mutex<BTreeMap<String, u64>>,
+    remarks: Mutex<Vec<String>>,
 }
 
 /// Kinds of complaints that are kept.
 const COMPLAINTS_MAX: usize = 200;
+
+/// Lines of a client's log that are kept.
+const REMARKS_MAX: usize = 100_000;
 
 impl Counts {
     pub(super) fn new() -> Counts {
@@ -35,6 +41,7 @@ impl Counts {
             acknowledgements: Mutex::default(),
             read: Mutex::default(),
             complaints: Mutex::default(),
+            remarks: Mutex::default(),
         }
     }
 
@@ -77,6 +84,18 @@ impl Counts {
         if complaints.len() < COMPLAINTS_MAX || complaints.contains_key(&text) {
             *complaints.entry(text).or_default() += 1;
         }
+    }
+
+    /// A line of a client's log, with the time at which it came.
+    pub(super) fn remark(&self, line: &str) {
+        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        if remarks.len() < REMARKS_MAX {
+            remarks.push(format!("{} {line}\n", Now::read().unix_ms));
+        }
+    }
+
+    pub(super) fn remarks(&self) -> String {
+        self.remarks.lock().unwrap_or_else(PoisonError::into_inner).concat()
     }
 
     /// What was complained about, and how often.

@@ -403,6 +403,7 @@ impl Run<'_> {
         println!("\n{times}");
         keep("times", times)?;
         keep("complaints", self.counts.complaints())?;
+        keep("librdkafka", self.counts.remarks())?;
         keep("verdict", format!("{verdict}\n"))?;
         keep("settings", format!("{:#?}\n", self.settings))?;
         if !verdict.is_clean() {

@@ -226,6 +226,32 @@ async fn a_repeated_batch_is_answered_as_before() {
 }
 
 #[tokio::test]
+async fn a_batch_that_came_before_its_predecessor_is_sent_back_by_a_new_leader() {
+    let broker = OneBroker::start();
+    let led_by = async |leader, epoch| {
+        let layout =
+            Layout { leaders: &[leader], replicas: &[1, 2], isr: &[1, 2], epoch, ..Layout::default() };
+        broker.assign(&layout).await;
+    };
+    let sent = async |base_sequence| {
+        let producer = Producer { id: 9, epoch: 0, base_sequence };
+        let records = batch_with(BatchOptions { producer, ..BatchOptions::default() }, &["a"], 1);
+        ErrorCode::from_code(one(&broker, 9, 1, records).await.error_code)
+    };
+    led_by(1, 0).await;
+    assert_eq!(sent(0).await, ErrorCode::None);
+    assert_eq!(sent(2).await, ErrorCode::OutOfOrderSequenceNumber, "there was no leader before");
+    led_by(2, 1).await;
+    assert_eq!(sent(1).await, ErrorCode::NotLeaderOrFollower);
+    led_by(1, 2).await;
+    assert_eq!(sent(2).await, ErrorCode::NotLeaderOrFollower, "sequence 1 may be on its way to broker 2");
+    assert_eq!(sent(1).await, ErrorCode::None);
+    assert_eq!(sent(2).await, ErrorCode::None);
+    assert_eq!(sent(4).await, ErrorCode::OutOfOrderSequenceNumber, "the producer knows where to send");
+    assert_eq!(sent(1).await, ErrorCode::None, "a repeated one is answered as ever");
+}
+
+#[tokio::test]
 async fn without_acks_there_is_no_answer_and_a_failure_closes() {
     let broker = OneBroker::start();
     broker.assign(&Layout::default()).await;

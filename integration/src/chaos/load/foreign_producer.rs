@@ -15,7 +15,10 @@ use super::{Fates, Numbers, Pace, Part, TOPIC};
 struct Context(Arc<Fates>);
 
 impl ClientContext for Context {
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    /// Why it sends again, and under which numbers: what a record that is stored twice is explained by.
+    fn log(&self, _: RDKafkaLogLevel, about: &str, text: &str) {
+        self.0.part.counts.remark(&format!("{about} {text}"));
+    }
 
     fn error(&self, error: KafkaError, _: &str) {
         self.0.part.counts.complain("rdkafka producer", &error);
@@ -70,6 +73,7 @@ fn connect(part: &Part, fates: &Arc<Fates>) -> ThreadedProducer<Context> {
         .set("retry.backoff.ms", "50")
         .set("reconnect.backoff.max.ms", "500")
         .set("topic.metadata.refresh.interval.ms", "5000")
+        .set("debug", "eos")
         .create_with_context(Context(Arc::clone(fates)))
         .expect("the settings are right")
 }
