@@ -268,7 +268,7 @@ impl Clients {
     }
 }
 
-fn build(name: Batch, timestamp: i64) -> Option<Bytes> {
+pub(super) fn build(name: Batch, timestamp: i64) -> Option<Bytes> {
     let producer = Numbering { id: name.producer, epoch: 0, base_sequence: name.sequence };
     let options = BatchOptions { producer, ..BatchOptions::default() };
     let mut builder = BatchBuilder::new(options).ok()?;

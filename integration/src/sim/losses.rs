@@ -128,14 +128,9 @@ impl Losses {
         self.gaps.iter().all(|gap| gap.is_settled)
     }
 
-    /// A replica leads from now on with a log that ends at `end`, and that log is what counts. If that ends the doubt
-    /// about what is left: up to where all is as it was, and how much of that it owes since others in sync kept it.
-    pub(super) fn settle(
-        &mut self,
-        leader: BrokerId,
-        epoch: LeaderEpoch,
-        end: Offset,
-    ) -> Option<(Offset, Offset)> {
+    /// A replica leads from now on with a log that has what is in doubt up to `until`, and that log is what counts. If
+    /// that ends the doubt about what is left: how much it owes, since others in sync kept it.
+    pub(super) fn settle(&mut self, leader: BrokerId, epoch: LeaderEpoch, until: Offset) -> Option<Offset> {
         let open = |gap: &Gap| !gap.is_settled && gap.epoch < epoch;
         if !self.gaps.iter().any(open) {
             if self.is_settled() {
@@ -144,12 +139,12 @@ impl Losses {
             return None;
         }
         let stray = self.hit.get(&leader).filter(|hit| hit.stray.is_some());
-        let left = stray.map_or(end, |hit| hit.kept);
+        let left = stray.map_or(until, |hit| hit.kept.min(until));
         for gap in self.gaps.iter_mut().filter(|gap| open(gap)) {
             *gap = Gap { from: gap.from.max(left), is_settled: true, ..*gap };
         }
         self.is_whole(leader);
-        Some((left, self.owed.take().unwrap_or(Offset(0))))
+        Some(self.owed.take().unwrap_or(Offset(0)))
     }
 }
 
@@ -295,7 +290,7 @@ mod tests {
         losses.elected(&[ONE, TWO]);
         assert_eq!(losses.settle(ONE, epoch, Offset(98)), None, "it led before");
         let settled = losses.settle(ONE, LeaderEpoch(5), Offset(90));
-        assert_eq!(settled, Some((Offset(90), Offset(95))), "the second kept more");
+        assert_eq!(settled, Some(Offset(95)), "the second kept more");
         assert!(losses.may_be_gone(Offset(91), epoch) && losses.is_settled());
         assert_eq!(losses.weigh(&both, LeaderEpoch(5)), None, "the first leads, and lost nothing since");
     }
@@ -317,8 +312,10 @@ mod tests {
         losses.cut(ONE, Offset(100), Offset(40), Offset(120));
         losses.reaches(ONE, Offset(120));
         assert_eq!(losses.weigh(&BTreeSet::from([ONE]), LeaderEpoch(4)), Some(Offset(40)));
-        let settled = losses.settle(ONE, LeaderEpoch(5), Offset(120));
-        assert_eq!(settled, Some((Offset(40), Offset(0))));
+        assert_eq!(losses.settle(ONE, LeaderEpoch(5), Offset(120)), Some(Offset(0)));
+        assert!(
+            losses.may_be_gone(Offset(41), LeaderEpoch(4)) && !losses.may_be_gone(Offset(40), LeaderEpoch(4))
+        );
         losses.cut(TWO, Offset(100), Offset(40), Offset(120));
         losses.reaches(TWO, Offset(40));
         losses.reaches(TWO, Offset(90));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use broker::partition::Status;
 use client::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
-use client::record::batches;
+use client::record::{BatchHeader, batches};
 use client::znode::partition::PartitionState;
 
 use super::losses::Losses;
@@ -16,6 +16,12 @@ pub(super) struct Batch {
     pub producer: i64,
     pub sequence: i32,
     pub records: i32,
+}
+
+impl Batch {
+    fn of(header: &BatchHeader) -> Batch {
+        Batch { producer: header.producer_id, sequence: header.base_sequence, records: header.record_count }
+    }
 }
 
 /// What is known for good of one partition.
@@ -48,6 +54,12 @@ fn end_of(base: Offset, batch: &Batch) -> Offset {
     base + i64::from(batch.records)
 }
 
+/// Batches as a log has them, by base offset.
+fn held(log: &[u8]) -> BTreeMap<Offset, Batch> {
+    let headers = batches(log).filter_map(|batch| batch.header().copied());
+    headers.map(|header| (header.base_offset, Batch::of(&header))).collect()
+}
+
 impl Facts {
     /// All that count lost what is after `from`.
     fn doubt(&mut self, from: Offset) -> usize {
@@ -62,17 +74,32 @@ impl Facts {
         count
     }
 
-    /// What the log up to `end` holds is there for good again, the rest is gone. How many acknowledged batches that are
-    /// gone end at `owed` or before.
-    fn settle(&mut self, end: Offset, owed: Offset) -> usize {
+    /// Up to where a log that ends at `end` has all that is in doubt. It may be long and yet another's: who was not in
+    /// sync may hold what was lost in an earlier epoch.
+    fn agree_until(&self, held: &BTreeMap<Offset, Batch>, end: Offset) -> Offset {
+        let lacking = self.doubtful.batches.iter().find(|(base, batch)| held.get(base) != Some(batch));
+        lacking.map_or(end, |(base, _)| end.min(*base))
+    }
+
+    /// A replica begins to lead: how many acknowledged batches it owes and lacks.
+    fn led_by(&mut self, broker: BrokerId, now: &Status, log: &dyn Fn() -> Vec<u8>) -> usize {
+        let held = if self.losses.is_settled() { BTreeMap::new() } else { held(&log()) };
+        let until = self.agree_until(&held, now.end);
+        let owed = self.losses.settle(broker, now.epoch, until);
+        owed.map_or(0, |owed| self.settle(&held, owed))
+    }
+
+    /// What that log has is there for good again, the rest is gone. How many acknowledged batches that are gone end at
+    /// `owed` or before.
+    fn settle(&mut self, held: &BTreeMap<Offset, Batch>, owed: Offset) -> usize {
         let mut missing = 0;
         let Doubtful { batches, acknowledged } = std::mem::take(&mut self.doubtful);
-        for (base, batch) in batches.into_iter().filter(|(base, batch)| end_of(*base, batch) <= end) {
+        for (base, batch) in batches.into_iter().filter(|(base, batch)| held.get(base) == Some(batch)) {
             self.batches.insert(base, batch);
             self.offsets.insert((batch.producer, batch.sequence), base);
         }
         for (base, batch) in acknowledged {
-            match end_of(base, &batch) <= end {
+            match held.get(&base) == Some(&batch) {
                 true => drop(self.acknowledged.insert(base, batch)),
                 false => {
                     missing += usize::from(end_of(base, &batch) <= owed);
@@ -129,13 +156,8 @@ impl Promises {
         let mut next = None;
         let found: Vec<_> = batches(bytes).filter_map(|batch| batch.header().copied()).collect();
         for header in found {
-            let batch = Batch {
-                producer: header.producer_id,
-                sequence: header.base_sequence,
-                records: header.record_count,
-            };
-            let epoch = header.leader_epoch;
-            self.learn(partition, header.base_offset, batch, epoch, "consumed");
+            let (base, batch) = (header.base_offset, Batch::of(&header));
+            self.learn(partition, base, batch, header.leader_epoch, "consumed");
             next = Some(header.base_offset + i64::from(header.last_offset_delta) + 1);
         }
         next
@@ -252,8 +274,15 @@ impl Promises {
         self.facts.get(partition).is_none_or(|facts| facts.newest_epoch <= epoch)
     }
 
-    /// The facts of a partition on a broker, after something happened there.
-    pub(super) fn observe(&mut self, broker: BrokerId, start: u64, partition: &TopicPartition, now: Status) {
+    /// The facts of a partition on a broker, after something happened there. `log`: what it holds there, as a leader.
+    pub(super) fn observe(
+        &mut self,
+        broker: BrokerId,
+        start: u64,
+        partition: &TopicPartition,
+        now: Status,
+        log: &dyn Fn() -> Vec<u8>,
+    ) {
         let key = (broker, start, partition.clone());
         let before = self.seen.insert(key, now);
         if before == Some(now) || now.offline {
@@ -280,8 +309,7 @@ impl Promises {
         {
             facts.losses.reaches(broker, now.end);
             let begins = now.is_leader() && !led && newest;
-            let settled = begins.then(|| facts.losses.settle(broker, now.epoch, now.end)).flatten();
-            let missing = settled.map_or(0, |(left, owed)| facts.settle(left, owed));
+            let missing = if begins { facts.led_by(broker, &now, log) } else { 0 };
             let is_in_sync = facts.in_sync.contains(&broker);
             if missing > 0 {
                 self.breach(format!(
@@ -341,24 +369,70 @@ mod tests {
 
     use super::*;
 
+    const ONE: BrokerId = BrokerId(1);
+    const TWO: BrokerId = BrokerId(2);
+    const THREE: BrokerId = BrokerId(3);
+
+    fn write(promises: &mut Promises, leader: BrokerId, epoch: i32, isr: &[BrokerId]) -> Vec<BrokerId> {
+        let state = PartitionState {
+            leader,
+            leader_epoch: LeaderEpoch(epoch),
+            isr: isr.to_vec(),
+            recovery: LeaderRecovery::Recovered,
+            controller_epoch: ControllerEpoch(1),
+        };
+        promises.written(&TopicPartition::new("t", 0), &state)
+    }
+
     #[test]
     fn a_leader_chosen_outside_the_in_sync_set_has_an_excuse_until_it_begins() {
-        let (one, two) = (BrokerId(1), BrokerId(2));
-        let partition = TopicPartition::new("t", 0);
         let mut promises = Promises::default();
-        let mut written = |leader: BrokerId, isr: &[BrokerId]| {
-            let state = PartitionState {
-                leader,
-                leader_epoch: LeaderEpoch(0),
-                isr: isr.to_vec(),
-                recovery: LeaderRecovery::Recovered,
-                controller_epoch: ControllerEpoch(1),
-            };
-            promises.written(&partition, &state)
+        assert_eq!(write(&mut promises, ONE, 0, &[ONE]), []);
+        assert_eq!(write(&mut promises, BrokerId::NONE, 1, &[ONE]), []);
+        assert_eq!(write(&mut promises, TWO, 2, &[TWO]), []);
+        assert_eq!(write(&mut promises, TWO, 2, &[TWO, ONE]), [ONE]);
+    }
+
+    /// One and Two are in sync and lose power before an acknowledged batch is on the disk of One; Three holds another
+    /// batch in its place, from an earlier epoch, and is chosen.
+    fn chosen_for_an_older_log(two_kept: bool) -> Vec<String> {
+        let partition = TopicPartition::new("t", 0);
+        let [lost, other] = [7, 8].map(|producer| Batch { producer, sequence: 0, records: 1 });
+        let log = crate::sim::clients::build(other, 0).unwrap().to_vec();
+        let mut promises = Promises::default();
+        write(&mut promises, ONE, 4, &[ONE, TWO]);
+        promises.acknowledged(&partition, ONE, Stored { base: Offset(0), epoch: LeaderEpoch(4) }, lost);
+        let kept = Offset(i64::from(two_kept));
+        promises.lost_power(&partition, |losses| losses.cut(ONE, Offset(1), Offset(0), Offset(0)));
+        promises.lost_power(&partition, |losses| losses.cut(TWO, Offset(1), kept, kept));
+        assert_eq!(promises.weigh_losses(&partition, &BTreeSet::from([ONE, TWO])), Some(1));
+        write(&mut promises, BrokerId::NONE, 5, &[ONE, TWO]);
+        write(&mut promises, THREE, 6, &[THREE]);
+        let leads = Status {
+            epoch: LeaderEpoch(6),
+            leading_since: Some(LeaderEpoch(6)),
+            offline: false,
+            log_start: Offset(0),
+            high_watermark: Offset(0),
+            last_stable_offset: Offset(0),
+            end: Offset(1),
+            low_watermark: Offset(0),
+            may_confirm: true,
         };
-        assert_eq!(written(one, &[one]), []);
-        assert_eq!(written(BrokerId::NONE, &[one]), []);
-        assert_eq!(written(two, &[two]), []);
-        assert_eq!(written(two, &[two, one]), [one]);
+        promises.observe(THREE, 1, &partition, leads, &|| log.clone());
+        promises.holds(&partition, THREE, &log);
+        assert!(promises.has_lost_of(&partition, lost.producer));
+        promises.broken
+    }
+
+    #[test]
+    fn a_log_of_an_older_epoch_that_is_as_long_holds_nothing_of_what_all_lost() {
+        assert_eq!(chosen_for_an_older_log(false), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_one_in_sync_kept_is_owed_by_a_log_that_is_as_long() {
+        let broken = chosen_for_an_older_log(true);
+        assert!(broken.iter().any(|what| what.contains("kept 1 acknowledged batches more")), "{broken:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use broker::log::disk::SimulatedDisk;
-use broker::partition::{ReadArgs, Reader};
+use broker::partition::Reader;
 use client::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition, Uuid};
 use client::znode::partition::{PartitionState, state_path};
 use client::znode::topic::{self, PartitionAssignment, TopicAssignment};
@@ -258,7 +258,9 @@ impl Simulation {
         for (partition, status) in process.roles().take_changed() {
             self.trace.mix(&[status.end.0 as u64, status.high_watermark.0 as u64]);
             if !(self.operator.is_leaving() && partition == self.operator.partition) {
-                self.promises.observe(id, machine.start, &partition, status);
+                let log =
+                    || process.roles().log_of(&partition, Reader::Coordinator, clock).unwrap_or_default();
+                self.promises.observe(id, machine.start, &partition, status, &log);
             }
         }
         let (start, has_left, disk_failed) = (machine.start, process.has_left, process.has_lost_its_disk());
@@ -475,26 +477,9 @@ impl Simulation {
     /// The log of a replica below its high watermark.
     pub(super) fn log_of(&self, id: BrokerId, partition: &TopicPartition) -> Option<Vec<u8>> {
         let machine = self.machines.get(&id)?;
-        let partition = machine.process.as_ref()?.roles().get(partition)?;
-        let mut log = Vec::new();
-        let mut offset = partition.status().log_start;
-        loop {
-            let reader = Reader::Consumer { read_committed: false, leader_only: false };
-            let args = ReadArgs {
-                reader,
-                offset,
-                current_leader_epoch: None,
-                last_fetched_epoch: None,
-                max_bytes: 1 << 20,
-                at_least_one: true,
-            };
-            let read = partition.read(&args, clock(self.base, self.now, machine.skew_ms)).ok()?;
-            let bytes = super::process::memory(&read.records);
-            let last = client::record::batches(&bytes).last().map(|batch| batch.last_offset());
-            let Some(last) = last else { return Some(log) };
-            log.extend_from_slice(&bytes);
-            offset = last + 1;
-        }
+        let reader = Reader::Consumer { read_committed: false, leader_only: false };
+        let clock = clock(self.base, self.now, machine.skew_ms);
+        machine.process.as_ref()?.roles().log_of(partition, reader, clock)
     }
 }
 

@@ -9,18 +9,19 @@ use broker::control_fence::ControlFence;
 use broker::fetcher::Following;
 use broker::log::{Log, LogDirs};
 use broker::partition::{
-    Asker, FoundOffset, LeaderAndIsr, ListOffset, OffsetQuery, Partition, PartitionError, Status,
-    Surroundings, TopicConfig,
+    Asker, FoundOffset, LeaderAndIsr, ListOffset, OffsetQuery, Partition, PartitionError, ReadArgs, Reader,
+    Status, Surroundings, TopicConfig,
 };
 use broker::replicas::{Host, Naming, Order, StopOrder};
 use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicPartition, Uuid};
+use client::record::batches;
 use client::wire::ErrorCode;
 use client::wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use client::wire::messages::{
     LeaderAndIsrRequest, ListOffsetsRequest, ListOffsetsResponse, StopReplicaRequest,
 };
 
-use super::Out;
+use super::{Out, memory};
 
 type Codes = (ErrorCode, Vec<(TopicPartition, ErrorCode)>);
 
@@ -193,6 +194,29 @@ impl Roles {
         let partition = self.get(id).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let found = partition.list_offset(ask, now).map_err(|error| error.code())?;
         found.ok_or(ErrorCode::UnknownServerError)
+    }
+
+    /// All that the reader may read of a hosted partition's log.
+    pub(in crate::sim) fn log_of(&self, id: &TopicPartition, reader: Reader, now: Now) -> Option<Vec<u8>> {
+        let partition = self.get(id)?;
+        let mut log = Vec::new();
+        let mut offset = partition.status().log_start;
+        loop {
+            let args = ReadArgs {
+                reader,
+                offset,
+                current_leader_epoch: None,
+                last_fetched_epoch: None,
+                max_bytes: 1 << 20,
+                at_least_one: true,
+            };
+            let bytes = memory(&partition.read(&args, now).ok()?.records);
+            let Some(last) = batches(&bytes).last().map(|batch| batch.last_offset()) else {
+                return Some(log);
+            };
+            log.extend_from_slice(&bytes);
+            offset = last + 1;
+        }
     }
 
     /// Loads the logs. `false`: the disk does not let it.
