@@ -250,15 +250,17 @@ impl Simulation {
         }
         let registered = self.zookeeper.registrations();
         for partition in self.partitions_now().cloned().collect::<Vec<_>>() {
-            let Some(state) = self.state(&partition) else { continue };
-            let waits = state.leader == BrokerId::NONE && state.isr.iter().all(|id| told.contains(id));
+            let in_sync = self.promises.in_sync(&partition);
+            let waits = self.promises.led_by(&partition) == BrokerId::NONE
+                && !in_sync.is_empty()
+                && in_sync.iter().all(|id| told.contains(id));
             let is_there = |id: &BrokerId| registered.contains_key(id);
-            if !waits || !state.isr.iter().any(is_there) {
+            if !waits || !in_sync.iter().any(is_there) {
                 continue;
             }
+            let all_are_there = in_sync.iter().all(is_there);
             let eligible = self.eligible(&partition);
-            self.counts
-                .add_if(eligible.is_empty() && !state.isr.iter().all(is_there), "waited for all members");
+            self.counts.add_if(eligible.is_empty() && !all_are_there, "waited for all members");
             self.counts.add_if(
                 !eligible.is_empty() && !eligible.iter().any(is_there),
                 "waited for an eligible replica",

@@ -60,7 +60,7 @@ pub(super) struct Simulation {
     pub(super) seed: u64,
     pub(super) base: Instant,
     pub(super) now: Time,
-    pub(super) agenda: BTreeMap<(Time, u64), Event>,
+    pub(super) agenda: BTreeMap<(Time, u64), Box<Event>>,
     pub(super) entries: u64,
     pub(super) ids: u64,
     pub(super) random: StdRng,
@@ -142,7 +142,7 @@ impl Simulation {
         self.at(LOOK_EVERY, Event::Look);
         while let Some(((time, _), event)) = self.agenda.pop_first() {
             self.now = time;
-            self.happen(event);
+            self.happen(*event);
             if self.recovered_at.is_some() || !self.promises.broken.is_empty() {
                 break;
             }
@@ -175,7 +175,7 @@ impl Simulation {
 
     pub(super) fn at(&mut self, time: Time, event: Event) {
         self.entries += 1;
-        self.agenda.insert((time.max(self.now), self.entries), event);
+        self.agenda.insert((time.max(self.now), self.entries), Box::new(event));
     }
 
     fn happen(&mut self, event: Event) {
@@ -298,8 +298,12 @@ impl Simulation {
         };
         let Simulation { network, random, counts, now, .. } = self;
         let (first, second) = network.arrivals(*now, from, to, &message, random, counts);
-        for time in [first, second].into_iter().flatten() {
-            self.at(time, Event::Message { from, to, start, message: message.clone() });
+        if let Some(time) = first {
+            let again = second.map(|time| (time, message.clone()));
+            self.at(time, Event::Message { from, to, start, message });
+            if let Some((time, message)) = again {
+                self.at(time, Event::Message { from, to, start, message });
+            }
         }
     }
 
@@ -327,6 +331,9 @@ impl Simulation {
 
     /// Who joins an ISR has to hold everything that was acknowledged.
     fn state_written(&mut self, path: &str, data: &[u8]) {
+        if !path.ends_with("/state") {
+            return;
+        }
         let Some(partition) =
             self.partitions_now().find(|p| state_path(&p.topic, p.partition) == path).cloned()
         else {
