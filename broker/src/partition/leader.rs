@@ -189,7 +189,7 @@ struct Term {
 }
 
 /// How long a batch that was sent to the former leader may take to be refused there and to come here.
-const HANDOVER: Duration = Duration::from_secs(10);
+const HANDOVER: Duration = Duration::from_secs(5);
 
 /// The answer to an ISR proposal does not settle it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

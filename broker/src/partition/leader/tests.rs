@@ -424,12 +424,12 @@ fn a_batch_may_still_come_by_way_of_the_former_leader() {
     let begun =
         |assignment: &Assignment| Leader::new(ME, assignment, Offset(10), Offset(10), 1, &clock.at(0));
     let mut leader = begun(&assignment(3, 0, &[ME, TWO]));
-    assert!(leader.may_precede(Some(Offset(9)), &clock.at(10)));
-    assert!(leader.may_precede(None, &clock.at(10)), "only markers are known of the producer");
-    assert!(!leader.may_precede(Some(Offset(9)), &clock.at(11)), "it takes too long");
+    assert!(leader.may_precede(Some(Offset(9)), &clock.at(5)));
+    assert!(leader.may_precede(None, &clock.at(5)), "only markers are known of the producer");
+    assert!(!leader.may_precede(Some(Offset(9)), &clock.at(6)), "it takes too long");
     assert!(!leader.may_precede(Some(Offset(10)), &clock.at(1)), "the producer has come here");
-    assert!(leader.reassign(&assignment(4, 1, &[ME, TWO]), &clock.at(8)));
-    assert!(!leader.may_precede(Some(Offset(9)), &clock.at(11)), "the term goes on");
+    assert!(leader.reassign(&assignment(4, 1, &[ME, TWO]), &clock.at(4)));
+    assert!(!leader.may_precede(Some(Offset(9)), &clock.at(6)), "the term goes on");
     let alone = begun(&Assignment { replicas: vec![ME], ..assignment(3, 0, &[ME]) });
     assert!(!alone.may_precede(Some(Offset(9)), &clock.at(1)), "nobody else ever led");
 }
