@@ -85,11 +85,13 @@ pub(super) struct Around<'a> {
 }
 
 impl Producer {
-    /// Numbers its batches anew, the open one first: what it counted on is gone.
-    fn begin_anew(&mut self, timestamp_ms: i64) {
+    /// Numbers its batches anew, the open one first: what it counted on is gone. A further answer to the request that
+    /// told it so is not about that one.
+    fn begin_anew(&mut self, request: u64, timestamp_ms: i64) {
         self.id += RENEWAL;
         self.next_sequence = 0;
         let Some(open) = &mut self.open else { return };
+        open.request = request;
         open.name = Batch { producer: self.id, sequence: 0, ..open.name };
         self.next_sequence = open.name.records;
         if let Some(batch) = build(open.name, timestamp_ms) {
@@ -235,15 +237,18 @@ impl Clients {
                 // A leader of the past, that does not know of its successor, may say so too.
                 let lacks =
                     error == ErrorCode::OutOfOrderSequenceNumber && promises.is_newest(partition, epoch);
+                let mut request = id;
                 if lacks && promises.has_lost_of(partition, producer.id) {
-                    producer.begin_anew(around.timestamp_ms);
+                    *around.ids += 1;
+                    request = *around.ids;
+                    producer.begin_anew(request, around.timestamp_ms);
                 } else if lacks {
                     promises.broke(format!(
                         "{partition}: the leader does not know the batch before {:?}, which was acknowledged",
                         producer.open.as_ref().map(|open| open.name)
                     ));
                 }
-                acts.wakes.push((around.now + RETRY, Wake::Overdue(index, id)));
+                acts.wakes.push((around.now + RETRY, Wake::Overdue(index, request)));
             }
         }
         acts
@@ -280,5 +285,6 @@ pub(super) fn build(name: Batch, timestamp: i64) -> Option<Bytes> {
     builder.finish().ok().map(Bytes::from)
 }
 
-/// How long the clients may take to be done once everything works.
-pub(super) const DRAIN: Time = 20 * SECOND;
+/// How long the clients may take to be done once everything works. Where acknowledged batches are gone, a producer hears
+/// of it when its leader has led for 5 s, and preferred leaders are elected meanwhile.
+pub(super) const DRAIN: Time = 30 * SECOND;

@@ -175,7 +175,16 @@ impl Simulation {
                 for (from, to) in self.links(fault) {
                     self.network.mend(from, to);
                 }
+                self.reconnect(fault);
             }
+        }
+    }
+
+    /// What ZooKeeper sent through a cut is lost, and with it the connection, be the cut ever so short.
+    pub(super) fn reconnect(&mut self, fault: Fault) {
+        let (Fault::FromZooKeeper(id) | Fault::DeafToZooKeeper(id)) = fault else { return };
+        if let Some(process) = self.machines.get_mut(&id).and_then(|machine| machine.process.as_mut()) {
+            process.doubt_zookeeper();
         }
     }
 

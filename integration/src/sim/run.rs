@@ -147,7 +147,8 @@ impl Simulation {
                 break;
             }
             if self.healed_at.is_some_and(|at| time > at + DRAIN) {
-                let unfinished = self.what_is_missing().unwrap_or_default();
+                let unfinished =
+                    self.what_is_missing().unwrap_or_else(|| "a batch is not acknowledged".to_owned());
                 self.promises.broke(format!(
                     "not whole again {} s after everything healed: {unfinished}",
                     DRAIN / SECOND
@@ -464,8 +465,10 @@ impl Simulation {
     fn heal(&mut self) {
         self.trace.note(self.now, &[9], || "everything heals".to_owned());
         self.healed_at = Some(self.now);
-        self.active.clear();
         self.network.heal();
+        for fault in std::mem::take(&mut self.active) {
+            self.reconnect(fault);
+        }
         if self.zookeeper.down {
             self.zookeeper.come_back(self.now);
         }

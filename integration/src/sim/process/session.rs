@@ -62,6 +62,11 @@ impl Process {
         out.send(Place::ZooKeeper, Message::Zk { session, id, op });
     }
 
+    /// The connection was lost for a while.
+    pub(in crate::sim) fn doubt_zookeeper(&mut self) {
+        self.zk.doubtful = true;
+    }
+
     /// Says that it lives, and asks again what was not answered.
     pub(super) fn tend_session(&mut self, out: &mut Out<'_>) {
         let before = self.zk.open.len();
