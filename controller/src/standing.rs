@@ -262,9 +262,10 @@ impl Standing {
         }
     }
 
-    /// Whether some partition waits because this broker lost records.
-    pub fn depends_on(&self, broker: BrokerId) -> bool {
-        self.records.values().any(|record| record.losers.contains(&broker))
+    /// The partitions that wait because this broker lost records.
+    pub fn depending_on(&self, broker: BrokerId) -> impl Iterator<Item = &TopicPartition> {
+        let waits = move |(_, record): &(&TopicPartition, &Record)| record.losers.contains(&broker);
+        self.records.iter().filter(waits).map(|(partition, _)| partition)
     }
 
     /// Those outside the lead for what they lost.
@@ -412,11 +413,12 @@ mod tests {
         let mut standing = Standing::default();
         let partition = TopicPartition::new("t", 0);
         let noted = standing.change(&partition, |record| record.lost_tail(BrokerId(1), &ids(&[1])));
-        assert!(!noted && standing.depends_on(BrokerId(1)));
+        let waits = |standing: &Standing| standing.depending_on(BrokerId(1)).next().is_some();
+        assert!(!noted && waits(&standing));
         standing.change(&partition, |record| record.written(&state(-1, &[1]), Vec::new()));
-        assert!(standing.depends_on(BrokerId(1)), "it still has no leader");
+        assert!(waits(&standing), "it still has no leader");
         standing.change(&partition, |record| record.written(&state(2, &[2]), Vec::new()));
-        assert!(!standing.depends_on(BrokerId(1)));
+        assert!(!waits(&standing));
         assert_eq!(standing.get(&partition), None);
 
         standing.change(&partition, |record| record.load(ids(&[2]), ZkVersion(9)));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use client::ids::{BrokerEpoch, BrokerId, TopicPartition};
-use client::znode::unclean_stop::{UNCLEAN_STOPS, UncleanStop};
+use client::znode::unclean_stop::{Concern, UNCLEAN_STOPS, UncleanStop};
 use client::znode::{self, broker, partition, topic};
 
 use crate::cluster::{Broker, Leadership};
@@ -32,9 +32,20 @@ pub(crate) async fn brokers<W: World>(world: &W) -> Result<BTreeMap<BrokerId, Br
 
 /// Stops that no controller has acted on yet. A broker tells of one before it registers: read after the
 /// registrations, this holds whatever concerns them.
-pub(crate) async fn unclean_stops<W: World>(world: &W) -> Result<Vec<UncleanStop>, Trouble> {
+///
+/// One that vanishes between listing and reading was taken away by another controller, and this one is none any more.
+pub(crate) async fn unclean_stops<W: World>(world: &W) -> Result<BTreeMap<UncleanStop, Concern>, Trouble> {
     let listed = world.list(UNCLEAN_STOPS).await?;
-    Ok(listed.iter().filter_map(|child| UncleanStop::named(child)).collect())
+    let stops: Vec<UncleanStop> = listed.iter().filter_map(|child| UncleanStop::named(child)).collect();
+    let nodes = world.read(stops.iter().map(UncleanStop::path).collect()).await?;
+    let found = stops.into_iter().zip(nodes).filter_map(|(stop, node)| {
+        let concern = Concern::decode(&node?.data).unwrap_or_else(|error| {
+            tracing::error!(path = stop.path(), %error, "an unclean stop counts for all partitions");
+            Concern::All
+        });
+        Some((stop, concern))
+    });
+    Ok(found.collect())
 }
 
 /// The nodes of these topics, as far as they exist.

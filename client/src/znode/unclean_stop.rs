@@ -1,9 +1,16 @@
 //! `/ottla/unclean_stops/<broker>.<boot>`: a broker came back after its machine had stopped without a
 //! clean shutdown, so that the ends of its logs may be lost. The broker writes it before it registers;
-//! a controller takes it away once it has acted on it. There is no data: all is in the name, so that
-//! taking one away cannot take a later one with it.
+//! a controller takes it away once it has acted on it. Who stopped when is in the name, so that
+//! taking one away cannot take a later one with it. There is no data until a controller has acted on it and
+//! some partitions have no leader yet because of it: then these are named, and it says nothing of others any more,
+//! where the broker may be in sync since.
 
-use crate::ids::BrokerId;
+use std::collections::BTreeSet;
+
+use super::ZnodeError;
+use super::admin::{partition_list, read_partition_list};
+use super::json::{self, Object};
+use crate::ids::{BrokerId, TopicPartition};
 
 /// Has a child for each stop that no controller has acted on yet.
 pub const UNCLEAN_STOPS: &str = "/ottla/unclean_stops";
@@ -33,6 +40,41 @@ impl UncleanStop {
     }
 }
 
+const NODE: &str = "an unclean stop";
+
+/// What partitions a stop concerns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Concern {
+    /// No controller has acted on it: all that the broker has replicas of.
+    #[default]
+    All,
+    /// Those that are still without a leader because of it.
+    Only(BTreeSet<TopicPartition>),
+}
+
+impl Concern {
+    pub fn includes(&self, partition: &TopicPartition) -> bool {
+        match self {
+            Concern::All => true,
+            Concern::Only(partitions) => partitions.contains(partition),
+        }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let Concern::Only(partitions) = self else { return Vec::new() };
+        let partitions: Vec<TopicPartition> = partitions.iter().cloned().collect();
+        Object::new().number("version", 1).raw("partitions", &partition_list(&partitions)).into_bytes()
+    }
+
+    pub fn decode(data: &[u8]) -> Result<Concern, ZnodeError> {
+        if data.is_empty() {
+            return Ok(Concern::All);
+        }
+        let partitions = read_partition_list(NODE, &json::parse(NODE, data)?)?;
+        Ok(Concern::Only(partitions.into_iter().collect()))
+    }
+}
+
 /// Whether the text may stand for a boot: what the kernel draws is a UUID in small letters.
 pub fn is_boot_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
@@ -42,6 +84,19 @@ pub fn is_boot_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_data_names_what_is_still_open() {
+        let partitions = [TopicPartition::new("a", 0), TopicPartition::new("b", 12)];
+        let open = Concern::Only(BTreeSet::from(partitions.clone()));
+        let text = r#"{"version":1,"partitions":[{"topic":"a","partition":0},{"topic":"b","partition":12}]}"#;
+        assert_eq!(String::from_utf8(open.encode()).unwrap(), text);
+        assert!(open.includes(&partitions[1]) && !open.includes(&TopicPartition::new("a", 1)));
+        assert_eq!(Concern::decode(text.as_bytes()), Ok(open));
+        assert_eq!(Concern::All.encode(), b"");
+        assert_eq!(Concern::decode(b""), Ok(Concern::All));
+        assert!(Concern::decode(b"x").is_err());
+    }
 
     #[test]
     fn the_name_tells_all() {

@@ -35,6 +35,7 @@ impl<W: World> Term<W> {
             let error_code = error.code();
             return Ok(AlterPartitionResponse { error_code, ..AlterPartitionResponse::default() });
         }
+        self.forget_settled_stops().await?;
         let mut topics: Vec<(Str, Uuid, Vec<Item>)> = Vec::new();
         for topic in &request.topics {
             let name = self.name_of(topic, version);

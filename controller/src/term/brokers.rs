@@ -1,8 +1,9 @@
 //! Brokers join, leave, come back and move (`KafkaController.processBrokerChange`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use client::ids::{BrokerId, TopicPartition};
+use client::znode::unclean_stop::{Concern, UncleanStop};
 
 use super::{Replica, Term};
 use crate::cluster::Broker;
@@ -19,10 +20,11 @@ impl<W: World> Term<W> {
         }
         let (new, bounced, dead) = (&changes.new, &changes.bounced, &changes.dead);
         let stops = store::unclean_stops(&self.world).await?;
-        let lost = |ids: &[BrokerId]| -> BTreeSet<BrokerId> {
-            stops.iter().map(|stop| stop.broker).filter(|id| ids.contains(id)).collect()
+        let told_by = |ids: &[BrokerId]| -> BTreeMap<UncleanStop, Concern> {
+            let stops = stops.iter().filter(|(stop, _)| ids.contains(&stop.broker));
+            stops.map(|(stop, concern)| (stop.clone(), concern.clone())).collect()
         };
-        let (new_losers, bounced_losers) = (lost(new), lost(bounced));
+        let (new_stops, bounced_stops) = (told_by(new), told_by(bounced));
         let now: Vec<BrokerId> = registered.keys().copied().collect();
         tracing::info!(?new, ?bounced, ?dead, modified = ?changes.modified, ?now, "brokers changed");
         for &id in changes.bounced.iter().chain(&changes.dead) {
@@ -31,7 +33,7 @@ impl<W: World> Term<W> {
         if !changes.new.is_empty() {
             self.connect(&registered, &changes.new);
             self.put_brokers(&registered, &changes.new);
-            self.remember_losers(&stops, &new_losers).await?;
+            self.remember_losers(new_stops).await?;
             self.brokers_started(&changes.new).await?;
         }
         if !changes.bounced.is_empty() {
@@ -40,7 +42,7 @@ impl<W: World> Term<W> {
             self.brokers_failed(&changes.bounced).await?;
             self.connect(&registered, &changes.bounced);
             self.put_brokers(&registered, &changes.bounced);
-            self.remember_losers(&stops, &bounced_losers).await?;
+            self.remember_losers(bounced_stops).await?;
             self.brokers_started(&changes.bounced).await?;
         }
         if !changes.dead.is_empty() {

@@ -18,10 +18,10 @@ mod stops;
 mod takeover;
 mod topics;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use client::ids::{BrokerId, ControllerEpoch, TopicPartition};
-use client::znode::unclean_stop::UncleanStop;
+use client::znode::unclean_stop::{Concern, UncleanStop};
 
 use crate::cluster::ClusterState;
 use crate::plan::Batch;
@@ -64,8 +64,8 @@ pub struct Term<W> {
     settings: Settings,
     cluster: ClusterState,
     standing: Standing,
-    /// Stops on which some partition still depends.
-    stops: BTreeSet<UncleanStop>,
+    /// Stops on which some partition still depends, as ZooKeeper has them.
+    stops: BTreeMap<UncleanStop, Concern>,
     /// Whether the parent of the lists of eligible replicas is there.
     lists_eligible: bool,
 }

@@ -7,35 +7,36 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use client::ids::{BrokerEpoch, BrokerId, TopicPartition};
 use client::znode::commit::LogEnd;
-use client::znode::unclean_stop::UncleanStop;
+use client::znode::unclean_stop::{Concern, UncleanStop};
 
 use super::Term;
 use super::partitions::{ElectionFailure, Outcomes, Strategy};
 use crate::cluster::Leadership;
 use crate::election::{self, Unclean};
 use crate::plan::ControlRequest;
+use crate::standing::Record;
 use crate::world::{Rejection, Trouble, World, Write};
 
 impl<W: World> Term<W> {
     /// Takes those that came back out of the ISRs they were in before, and from the lead.
     /// Nobody is told of it here. Of brokers that are not there the word stays.
-    pub(super) async fn set_tail_losers_aside(&mut self, stops: Vec<UncleanStop>) -> Result<(), Trouble> {
-        let losers: BTreeSet<BrokerId> = stops
-            .iter()
-            .map(|stop| stop.broker)
-            .filter(|broker| self.cluster.brokers().contains_key(broker))
-            .collect();
-        let mut open: BTreeSet<TopicPartition> = losers.iter().flat_map(|&id| self.shared_by(id)).collect();
+    pub(super) async fn set_tail_losers_aside(
+        &mut self,
+        mut stops: BTreeMap<UncleanStop, Concern>,
+    ) -> Result<(), Trouble> {
+        stops.retain(|stop, _| self.cluster.brokers().contains_key(&stop.broker));
+        let losers = self.concerned(&stops);
+        let mut open: BTreeSet<TopicPartition> = losers.keys().cloned().collect();
         let mut outcomes = Outcomes::new();
         while !open.is_empty() {
             let decided: Vec<(TopicPartition, Leadership)> = open
                 .iter()
                 .filter_map(|partition| {
-                    let current = self.cluster.leadership(partition)?;
+                    let (current, losers) = (self.cluster.leadership(partition)?, losers.get(partition)?);
                     let all_lost = current.isr.iter().all(|id| losers.contains(id));
                     let next = match all_lost {
                         true => election::without_leader(current),
-                        false => election::without_tail_losers(current, &losers),
+                        false => election::without_tail_losers(current, losers),
                     }?;
                     Some((partition.clone(), Leadership { controller_epoch: self.epoch, ..next }))
                 })
@@ -46,11 +47,26 @@ impl<W: World> Term<W> {
         }
         for (partition, outcome) in outcomes {
             if let Err(reason) = outcome {
+                let losers = losers.get(&partition);
                 tracing::warn!(%partition, ?losers, %reason, "a replica that may lack records stays in the ISR");
             }
         }
-        self.remember_losers(&stops, &losers).await?;
+        self.remember_losers(stops).await?;
         self.forget_settled_stops().await
+    }
+
+    /// Whose log may lack its end, by partition.
+    fn concerned(
+        &self,
+        stops: &BTreeMap<UncleanStop, Concern>,
+    ) -> BTreeMap<TopicPartition, BTreeSet<BrokerId>> {
+        let mut losers: BTreeMap<TopicPartition, BTreeSet<BrokerId>> = BTreeMap::new();
+        for (stop, concern) in stops {
+            for partition in self.shared_by(stop.broker).into_iter().filter(|p| concern.includes(p)) {
+                losers.entry(partition).or_default().insert(stop.broker);
+            }
+        }
+        losers
     }
 
     /// The partitions that this broker has replicas of, and others too: who is the only one to hold a
@@ -61,45 +77,59 @@ impl<W: World> Term<W> {
         self.cluster.hosted_by(broker).filter(is_shared).cloned().collect()
     }
 
-    /// What these hold counts no more for having all that was acknowledged.
+    /// What those who stopped hold counts no more for having all that was acknowledged.
     pub(super) async fn remember_losers(
         &mut self,
-        stops: &[UncleanStop],
-        losers: &BTreeSet<BrokerId>,
+        stops: BTreeMap<UncleanStop, Concern>,
     ) -> Result<(), Trouble> {
         let mut changed = Vec::new();
-        for &broker in losers {
-            for partition in self.shared_by(broker) {
-                let isr = self.cluster.leadership(&partition).map_or(Vec::new(), |state| state.isr.clone());
-                if self.standing.change(&partition, |record| record.lost_tail(broker, &isr)) {
-                    changed.push(partition);
-                }
+        for (partition, losers) in self.concerned(&stops) {
+            let isr = self.cluster.leadership(&partition).map_or(Vec::new(), |state| state.isr.clone());
+            let lost = |record: &mut Record| losers.iter().filter(|&&id| record.lost_tail(id, &isr)).count();
+            if self.standing.change(&partition, lost) > 0 {
+                changed.push(partition);
             }
         }
-        self.stops.extend(stops.iter().filter(|stop| losers.contains(&stop.broker)).cloned());
+        self.stops.extend(stops);
         self.rewrite_lists(&changed).await
     }
 
-    /// Takes the word of those away on whom nothing depends any more.
+    /// Takes the word of those away on whom nothing depends any more; of the others, what it says of partitions
+    /// that do not depend on them. Until that is done none of them may join an ISR: the next controller would take
+    /// it out again for a stop of before.
     pub(super) async fn forget_settled_stops(&mut self) -> Result<(), Trouble> {
-        let (open, settled): (BTreeSet<UncleanStop>, BTreeSet<UncleanStop>) = std::mem::take(&mut self.stops)
-            .into_iter()
-            .partition(|stop| self.standing.depends_on(stop.broker));
-        self.stops = open;
-        if settled.is_empty() {
+        let mut writes = Vec::new();
+        for (stop, told) in &self.stops {
+            let open: BTreeSet<TopicPartition> =
+                self.standing.depending_on(stop.broker).filter(|p| told.includes(p)).cloned().collect();
+            let is_settled = open.is_empty();
+            let concern = Concern::Only(open);
+            if is_settled {
+                writes.push((stop.clone(), concern, Write::Delete { path: stop.path() }));
+            } else if concern != *told {
+                let set = Write::Set { path: stop.path(), data: concern.encode(), version: None };
+                writes.push((stop.clone(), concern, set));
+            }
+        }
+        if writes.is_empty() {
             return Ok(());
         }
-        let writes = settled.iter().map(|stop| Write::Delete { path: stop.path() }).collect();
-        let results = self.world.commit(writes).await?;
-        for (stop, result) in settled.iter().zip(results) {
+        let results = self.world.commit(writes.iter().map(|(_, _, write)| write.clone()).collect()).await?;
+        for ((stop, concern, write), result) in writes.into_iter().zip(results) {
+            let is_settled = matches!(write, Write::Delete { .. });
             match result {
-                Ok(_) | Err(Rejection::NoNode) => tracing::info!(
+                Ok(_) | Err(Rejection::NoNode) if is_settled => tracing::info!(
                     broker = %stop.broker,
                     "its machine had stopped: replicas that hold more lead, and it follows them"
                 ),
+                Ok(_) => {}
                 Err(reason) => {
                     tracing::warn!(path = stop.path(), %reason, "a stop that was acted on stays in ZooKeeper");
                 }
+            }
+            match is_settled {
+                true => drop(self.stops.remove(&stop)),
+                false => drop(self.stops.insert(stop, concern)),
             }
         }
         Ok(())

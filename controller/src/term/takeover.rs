@@ -2,7 +2,7 @@
 //! read, every broker hears of the others before it hears whom to follow, and what the last
 //! controller left undone is done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use client::ids::{ControllerEpoch, TopicPartition};
@@ -24,7 +24,7 @@ impl<W: World> Term<W> {
             settings,
             cluster: ClusterState::default(),
             standing: Standing::default(),
-            stops: BTreeSet::new(),
+            stops: BTreeMap::new(),
             lists_eligible: false,
         };
         term.drop_notifications().await?;

@@ -15,7 +15,7 @@ use crate::check;
 use crate::memory::Reign;
 
 /// Version 3, from broker 1 under its present registration, for the topic `t`.
-fn alter(reign: &Reign, leader_epoch: i32, version: i32, isr: &[i32]) -> AlterPartitionRequest {
+pub(crate) fn alter(reign: &Reign, leader_epoch: i32, version: i32, isr: &[i32]) -> AlterPartitionRequest {
     let member = |&id: &i32| BrokerState { broker_id: id, broker_epoch: -1 };
     let partition = PartitionData {
         partition_index: 0,
@@ -32,7 +32,7 @@ fn alter(reign: &Reign, leader_epoch: i32, version: i32, isr: &[i32]) -> AlterPa
     }
 }
 
-fn answer(reign: &mut Reign, request: &AlterPartitionRequest) -> AlterPartitionResponse {
+pub(crate) fn answer(reign: &mut Reign, request: &AlterPartitionRequest) -> AlterPartitionResponse {
     block_on(reign.term.alter_partition(request, 3)).expect("nothing is refused")
 }
 

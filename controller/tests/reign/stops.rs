@@ -8,6 +8,7 @@ use controller::world::Event;
 
 use crate::check;
 use crate::memory::{Memory, Mishap, Reign};
+use crate::requests::{alter, answer};
 
 /// The broker's machine stopped, and the broker is back.
 fn returns_from_stop(memory: &Memory, broker: i32) {
@@ -80,4 +81,36 @@ fn a_state_that_somebody_else_wrote_meanwhile_is_decided_anew() {
     reign.memory.mishap(Mishap::Overtaken { path, by });
     let second = Reign::begin(&reign.memory, 2);
     assert_eq!(second.state("t", 0), "leader 3, leader epoch 2, isr 3, controller 2; version 3");
+}
+
+#[test]
+fn a_stop_that_one_partition_waits_for_says_nothing_of_others_any_more() {
+    let mut reign = Reign::with_topic(3, &[&[1, 2], &[2, 3]]);
+    reign.dies(3);
+    returns_from_stop(&reign.memory, 2);
+    reign.on(Event::BrokersChanged);
+    assert_eq!(
+        reign.state("t", 1),
+        "leader -1, leader epoch 2, isr 2, controller 1; version 2",
+        "2 is asked"
+    );
+    assert_eq!(reign.state("t", 0), "leader 1, leader epoch 1, isr 1, controller 1; version 1");
+    let stop = reign.memory.data("/ottla/unclean_stops/2.b").unwrap();
+    assert_eq!(stop, r#"{"version":1,"partitions":[{"topic":"t","partition":1}]}"#);
+
+    // It has fetched again what it lacked; then another controller comes.
+    let joins = alter(&reign, 1, 1, &[1, 2]);
+    answer(&mut reign, &joins);
+    let joined = reign.state("t", 0);
+    assert_eq!(joined, "leader 1, leader epoch 1, isr 1 2, controller 1; version 2");
+    let mut second = Reign::begin(&reign.memory, 2);
+    assert_eq!(second.state("t", 0), joined);
+    assert_eq!(second.state("t", 1), "leader -1, leader epoch 2, isr 2, controller 1; version 2");
+
+    // Nor does its process lose anything when it dies alone.
+    second.dies(1);
+    second.dies(2);
+    second.registers(2);
+    assert!(second.state("t", 0).starts_with("leader 2, "), "{}", second.state("t", 0));
+    assert!(second.state("t", 1).starts_with("leader -1, "), "{}", second.state("t", 1));
 }
