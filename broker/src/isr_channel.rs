@@ -22,6 +22,7 @@ use crate::control_fence::ControlFence;
 use crate::hosted::Hosted;
 use crate::partition::Proposed;
 use crate::peer;
+use crate::spell::Spell;
 
 /// Kafka waits as long before it repeats what failed for no reason it knows.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
@@ -36,6 +37,8 @@ pub(crate) struct IsrChannel {
     pub proposals: mpsc::UnboundedReceiver<Proposed>,
     /// `controller.socket.timeout.ms`
     pub timeout: Duration,
+    /// The controller hears nothing of it.
+    pub refused: Spell,
 }
 
 /// The connection to the controller of last time.
@@ -133,8 +136,19 @@ impl IsrChannel {
         version: i16,
     ) -> Next {
         let error = ErrorCode::from_code(answer.error_code);
-        if !matches!(error, ErrorCode::None | ErrorCode::NotController) {
-            tracing::warn!(%controller, error = error.name(), "the controller refused to hear about in-sync sets");
+        match error {
+            ErrorCode::None => {
+                if let Some(times) = self.refused.ends() {
+                    tracing::info!(%controller, times, "the controller hears about in-sync sets again");
+                }
+            }
+            ErrorCode::NotController => {}
+            _ if self.refused.begins() => tracing::warn!(
+                %controller,
+                error = error.name(),
+                "the controller refused to hear about in-sync sets; asking until it does"
+            ),
+            _ => {}
         }
         open.answered(answer, version, |proposed, outcome| {
             if let Some(partition) = self.hosted.get(&proposed.partition) {

@@ -25,4 +25,5 @@ mod peer;
 pub mod producer_ids;
 pub mod replicas;
 pub mod server;
+mod spell;
 pub mod tools;

@@ -32,6 +32,7 @@ use crate::hosted::Hosted;
 use crate::isr_channel::IsrChannel;
 use crate::log::LogDirs;
 use crate::partition::{Partition, Surroundings, TopicConfig};
+use crate::spell::Spell;
 
 /// Gives the present configuration of a topic.
 pub type TopicConfigs = Arc<dyn Fn(&str) -> Arc<TopicConfig> + Send + Sync>;
@@ -124,6 +125,7 @@ impl Replicas {
             view: view.clone(),
             proposals: proposed,
             timeout: controller_timeout,
+            refused: Spell::default(),
         };
         let cleaners = Arc::new(Cleaners::new(Arc::clone(&hosted), Arc::clone(&dirs), config));
         let replicas = Arc::new(Replicas {

@@ -131,15 +131,13 @@ impl Cell {
                 let (cell, led) = (Arc::clone(self), Arc::clone(led));
                 tokio::spawn(async move {
                     let outcome = appending.done().await;
-                    if let Err(code) = outcome {
-                        tracing::warn!(group = %cell.id, code = code.name(), "the group's record is not replicated");
-                    }
+                    led.note_stored(&cell.id, outcome);
                     cell.stored(&led, id, outcome);
                 });
                 Vec::new()
             }
             Err(code) => {
-                tracing::warn!(group = %self.id, code = code.name(), "the group's record could not be appended");
+                led.note_stored(&self.id, Err(code));
                 inner.group.stored(id, Err(told_to_members(code)), Now::read())
             }
         }

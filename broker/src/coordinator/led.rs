@@ -16,6 +16,7 @@ use crate::config::GroupsConfig;
 use crate::group::{Group, GroupError};
 use crate::offsets::OffsetStore;
 use crate::partition::Partition;
+use crate::spell::Spell;
 
 /// A term of leadership, and the groups in it.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Led {
     groups: Mutex<BTreeMap<Str, Arc<Cell>>>,
     pub(super) timers: Timers,
     pub(super) offsets: Offsets,
+    /// Records of groups cannot be stored.
+    unstored: Spell,
 }
 
 /// What the terms of one broker have in common.
@@ -61,6 +64,7 @@ impl Led {
             groups: Mutex::default(),
             timers: Timers::default(),
             offsets: Offsets::new(&means.offsets),
+            unstored: Spell::default(),
         })
     }
 
@@ -184,6 +188,25 @@ impl Led {
     /// All groups, in order.
     pub(super) fn all(&self) -> Vec<Arc<Cell>> {
         self.lock().values().cloned().collect()
+    }
+
+    /// What became of a group's record. Members ask again at once, so that each failure would be many lines.
+    pub(super) fn note_stored(&self, group: &str, outcome: Result<(), ErrorCode>) {
+        let partition = self.number();
+        match outcome {
+            Ok(()) => {
+                if let Some(failures) = self.unstored.ends() {
+                    tracing::info!(partition, failures, "records of groups are stored again");
+                }
+            }
+            Err(code) if self.unstored.begins() => tracing::warn!(
+                partition,
+                group,
+                code = code.name(),
+                "the group's record cannot be stored; nothing more is said until one can"
+            ),
+            Err(_) => {}
+        }
     }
 
     /// Takes out a group that has ended.
