@@ -128,10 +128,10 @@ impl Partition {
     }
 }
 
-/// Why records were not appended. A producer that hears of a new leader while a batch is still on its way to the
-/// former one may send the next batch here first. Kafka calls that out of order, upon which librdkafka numbers
-/// anew all that it has in hand, and stores twice what other partitions have stored but not acknowledged yet. It is
-/// told what it would have been told a moment before: to come back.
+/// Why records were not appended. Of two batches on their way the first may be refused by a broker that does not
+/// lead yet, or no longer, and the second come to one that does. Kafka calls that out of order, upon which librdkafka
+/// numbers anew all that it has in hand, and stores twice what other partitions have stored but not acknowledged yet.
+/// It is told what it would have been told a moment before: to come back.
 fn refusal(error: LogError, leader: &Leader, at: &Moment<'_>) -> PartitionError {
     match error {
         LogError::OutOfOrderSequence { producer_id, found, expected, last_offset, .. }

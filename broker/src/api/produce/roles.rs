@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Context;
 
-/// A controller needs a fraction of this to tell a broker that it leads.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A controller needs a fraction of this to tell a broker that it leads. Shorter than a new leader elsewhere waits
+/// for what is stuck here (`partition::leader`): it may lead what this broker led when it died.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Waits until this broker knows its role in the partitions, but not beyond `deadline`.
 pub(super) async fn known<'a>(

@@ -74,6 +74,7 @@ fn connect(part: &Part, fates: &Arc<Fates>) -> ThreadedProducer<Context> {
         .set("reconnect.backoff.max.ms", "500")
         .set("topic.metadata.refresh.interval.ms", "5000")
         .set("debug", "eos")
+        .set_log_level(RDKafkaLogLevel::Debug)
         .create_with_context(Context(Arc::clone(fates)))
         .expect("the settings are right")
 }
