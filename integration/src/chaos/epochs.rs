@@ -26,7 +26,14 @@ pub(super) fn ask(arena: &dyn Arena, seen: impl Fn() -> Option<Seen>, recorder: 
     let began = Instant::now();
     // An election in between makes other epochs of them all.
     let answers = loop {
-        let Some(before) = seen() else { break Vec::new() };
+        let Some(before) = seen() else {
+            // ZooKeeper was not read for a moment.
+            if began.elapsed() > LIMIT {
+                break Vec::new();
+            }
+            std::thread::sleep(AGAIN);
+            continue;
+        };
         let answers = runtime.block_on(answers(arena, &before));
         let after = Instant::now();
         let mut now = seen();
