@@ -106,22 +106,7 @@ pub(super) fn live(part: &Part, staying: &AtomicBool, number: u32, stay: &Stay) 
             committed = Instant::now();
         }
     }
-    if !close(consumer) {
-        part.counts.complain("rdkafka consumer", &"it did not close in time, and is left behind");
-    }
+    // Dropping it revokes and says goodbye; librdkafka has no other way to go.
+    drop(consumer);
     part.left(GROUP, number);
-}
-
-/// How long a member may take to part from its group: its last commit, the goodbye, and longer than its session.
-const FAREWELL: Duration = Duration::from_secs(60);
-
-/// Dropping it revokes and says goodbye; librdkafka has no other way to go. That it may never come back from, when it
-/// is asked how it rebalances after it has left the group, and a run has to end.
-fn close(consumer: BaseConsumer<Context>) -> bool {
-    let (gone, closed) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        drop(consumer);
-        gone.send(()).ok();
-    });
-    closed.recv_timeout(FAREWELL).is_ok()
 }

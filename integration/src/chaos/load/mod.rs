@@ -26,6 +26,9 @@ const MEMBERS: usize = 2;
 /// Of a producer; then it waits for acknowledgements, which bounds its memory.
 const OUTSTANDING_MAX: u64 = 20_000;
 const CONSUMER_SESSION: Duration = Duration::from_secs(6);
+/// How long members may take to commit and to leave their groups. librdkafka sometimes waits for itself for ever
+/// then, and a run has to end.
+const FAREWELL: Duration = Duration::from_secs(60);
 const COMMIT_EVERY: Duration = Duration::from_millis(1_000);
 
 /// What everybody who takes part is given.
@@ -172,6 +175,7 @@ pub(super) struct Load {
     consuming: Arc<AtomicBool>,
     producers: Vec<JoinHandle<()>>,
     consumers: Vec<JoinHandle<()>>,
+    counts: Arc<Counts>,
 }
 
 impl Load {
@@ -224,7 +228,7 @@ impl Load {
                 }));
             }
         }
-        Load { producing, churning, consuming, producers, consumers }
+        Load { producing, churning, consuming, producers, consumers, counts: Arc::clone(counts) }
     }
 
     /// No more records; returns when each has met its fate. From now on members stay.
@@ -236,6 +240,14 @@ impl Load {
 
     pub(super) fn stop_consuming(&mut self) {
         self.consuming.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + FAREWELL;
+        while self.consumers.iter().any(|thread| !thread.is_finished()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let stuck = self.consumers.extract_if(.., |thread| !thread.is_finished()).count();
+        if stuck > 0 {
+            self.counts.complain("consumers", &format!("{stuck} did not end in time, and are left behind"));
+        }
         join(&mut self.consumers);
     }
 }
