@@ -7,7 +7,7 @@ use client::wire::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use client::wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
-use client::wire::{ErrorCode, Str};
+use client::wire::{ErrorCode, MAX_STRING, Str};
 use client::znode::config::Overrides;
 use client::znode::topic_name;
 use controller::topics;
@@ -43,7 +43,8 @@ pub(super) async fn answer(admin: &Admin, body: &DescribeConfigsRequest) -> Desc
     let mut results = Vec::with_capacity(body.resources.len());
     for resource in &body.resources {
         let described = describe(admin, resource, detail).await;
-        results.push(result(resource, described.map(|configs| asked_for(resource, configs))));
+        let described = described.map(|configs| asked_for(resource, configs)).and_then(expressible);
+        results.push(result(resource, described));
     }
     DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }
 }
@@ -194,13 +195,27 @@ fn asked_for(
     }
 }
 
+/// Files and ZooKeeper have values longer than a string of the wire. Kafka has no answer at all with one in it.
+fn expressible(
+    configs: Vec<DescribeConfigsResourceResult>,
+) -> Result<Vec<DescribeConfigsResourceResult>, Failure> {
+    let fits = |text: &Str| text.len() <= MAX_STRING;
+    let of_synonym = |synonym: &DescribeConfigsSynonym| synonym.value.as_ref().is_none_or(fits);
+    let all_fit = configs.iter().all(|config| {
+        fits(&config.name) && config.value.as_ref().is_none_or(fits) && config.synonyms.iter().all(of_synonym)
+    });
+    all_fit.then_some(configs).ok_or_else(|| Failure::silent(ErrorCode::UnknownServerError))
+}
+
 fn result(
     resource: &DescribeConfigsResource,
     described: Result<Vec<DescribeConfigsResourceResult>, Failure>,
 ) -> DescribeConfigsResult {
     let (code, message, configs) = match described {
         Ok(configs) => (ErrorCode::None, Some(Str::from("")), configs),
-        Err(failure) => (failure.code, failure.wire_message(), Vec::new()),
+        Err(Failure { code, message }) => {
+            (code, Some(message.map_or(Str::from_static(code.message()), Str::from)), Vec::new())
+        }
     };
     DescribeConfigsResult {
         error_code: code.code(),
@@ -216,6 +231,7 @@ mod tests {
 
     use super::*;
     use crate::api::admin_testing::admin_with as admin;
+    use crate::api::testing::OneBroker;
 
     const BROKER_OF_KAFKA: &str = include_str!("testdata/describe-broker.tsv");
     const TOPIC_OF_KAFKA: &str = include_str!("testdata/describe-topic.tsv");
@@ -340,6 +356,45 @@ mod tests {
             let found = (result.error_code, result.error_message.as_deref(), result.configs.len());
             assert_eq!(found, (code, Some(message), 0), "{resource_type} {name}");
             assert_eq!((result.resource_type, &*result.resource_name), (resource_type, name));
+        }
+    }
+
+    /// As Apache 3.9.1 answers: its own text would be too long with such a name in it.
+    #[tokio::test]
+    async fn what_no_answer_can_hold_is_refused_without_it() {
+        let broker = OneBroker::start();
+        let long = "a".repeat(MAX_STRING);
+        let resources = [(TOPIC, &*long), (BROKER, &long), (BROKER_LOGGER, &long), (BROKER, "2")];
+        let resource = |(resource_type, name): (i8, &str)| DescribeConfigsResource {
+            resource_type,
+            resource_name: Str::from(name),
+            configuration_keys: None,
+        };
+        let request = DescribeConfigsRequest {
+            resources: resources.map(resource).to_vec(),
+            ..DescribeConfigsRequest::default()
+        };
+        for version in [1, 4] {
+            let results = broker.call(version, &request).await.results;
+            for (result, (resource_type, name)) in results.iter().zip(resources) {
+                let (code, message) = match name {
+                    "2" => (42, "Unexpected broker id, expected 1 or empty string, but received 2"),
+                    _ => (-1, "The server experienced an unexpected error when processing the request."),
+                };
+                let found = (result.error_code, result.error_message.as_deref(), result.resource_type);
+                assert_eq!(found, (code, Some(message), resource_type));
+                assert_eq!(result.resource_name, name);
+            }
+            assert_eq!(results.len(), resources.len());
+        }
+
+        let admin = admin(&[]);
+        let (long, short) = ("leader.replication.throttled.replicas", "retention.ms");
+        let overrides = [(long, vec!["0:1"; MAX_STRING].join(",")), (short, String::from("1000"))];
+        admin.config.put_topic("t", overrides.map(|(key, value)| (String::from(key), value)).into());
+        for (keys, found) in [(None, (-1, 0)), (Some(&[long][..]), (-1, 0)), (Some(&[short]), (0, 1))] {
+            let result = ask(&admin, TOPIC, "t", keys).await;
+            assert_eq!((result.error_code, result.configs.len()), found);
         }
     }
 

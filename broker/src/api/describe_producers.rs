@@ -1,11 +1,12 @@
 //! DescribeProducers: which idempotent and transactional producers a replica remembers (KIP-664).
 //! Any replica answers for itself, not only the leader.
 
+use client::wire::ErrorCode;
 use client::wire::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
 use client::wire::messages::{DescribeProducersRequest, DescribeProducersResponse};
-use client::wire::{ErrorCode, Str};
-use client::znode::topic_name::{self, TopicNameError};
+use client::znode::topic_name;
 
+use super::failure::Failure;
 use super::{Context, lookup};
 use crate::metadata::ClusterMetadata;
 
@@ -23,10 +24,10 @@ fn one(context: &Context, cluster: &ClusterMetadata, topic: &str, partition_inde
         Ok(active_producers) => {
             PartitionResponse { partition_index, active_producers, ..PartitionResponse::default() }
         }
-        Err((error, message)) => PartitionResponse {
+        Err(failure) => PartitionResponse {
             partition_index,
-            error_code: error.code(),
-            error_message: message.map(Str::from),
+            error_code: failure.code.code(),
+            error_message: failure.wire_message(),
             ..PartitionResponse::default()
         },
     }
@@ -38,13 +39,12 @@ fn producers(
     cluster: &ClusterMetadata,
     topic: &str,
     partition: i32,
-) -> Result<Vec<ProducerState>, (ErrorCode, Option<String>)> {
-    let invalid = |error: TopicNameError| (ErrorCode::InvalidTopicException, Some(error.to_string()));
-    topic_name::validate(topic).map_err(invalid)?;
+) -> Result<Vec<ProducerState>, Failure> {
+    topic_name::validate(topic)?;
     let unknown = ErrorCode::UnknownTopicOrPartition;
-    cluster.topic(topic).ok_or_else(|| (unknown, Some(unknown.message().to_owned())))?;
-    let hosted = lookup::hosted(context, cluster, topic, partition).map_err(|error| (error, None))?;
-    let known = hosted.producers().map_err(|error| (error.code(), None))?;
+    cluster.topic(topic).ok_or_else(|| Failure::new(unknown, unknown.message()))?;
+    let hosted = lookup::hosted(context, cluster, topic, partition).map_err(Failure::silent)?;
+    let known = hosted.producers().map_err(|error| Failure::silent(error.code()))?;
     let described = known.into_iter().map(|(producer_id, state)| ProducerState {
         producer_id,
         producer_epoch: i32::from(state.epoch),

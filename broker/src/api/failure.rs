@@ -1,7 +1,7 @@
 //! What went wrong with one topic or resource of a request: a code and, mostly, a text. Every error
 //! of administration becomes one here, and nowhere else.
 
-use client::wire::{ErrorCode, Str};
+use client::wire::{ErrorCode, MAX_STRING, Str};
 use client::zk::ZkError;
 use client::znode::topic_name::TopicNameError;
 use controller::placement::PlacementError;
@@ -17,8 +17,14 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    /// A text that no string of the wire can hold, such as one that repeats a name of the greatest length, makes it
+    /// what Kafka says when it cannot write an answer.
     pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Failure {
-        Failure { code, message: Some(message.into()) }
+        let message = message.into();
+        match message.len() > MAX_STRING {
+            true => Failure::silent(ErrorCode::UnknownServerError),
+            false => Failure { code, message: Some(message) },
+        }
     }
 
     /// Kafka gives no text with some codes.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use client::wire::messages::join_group_request::JoinGroupRequestProtocol;
 use client::wire::messages::join_group_response::JoinGroupResponseMember;
 use client::wire::messages::{JoinGroupRequest, JoinGroupResponse};
-use client::wire::{ErrorCode, Str};
+use client::wire::{ErrorCode, MAX_STRING, Str};
 
 use super::{Context, Request};
 use crate::group::{Join, JoinRefused, Joined, Protocol};
@@ -34,7 +34,12 @@ pub(super) async fn answer(
         Err(unavailable) => refused(version, unavailable.into(), member_id),
         Ok(led) => {
             let group = body.group_id.clone();
-            match led.join(&group, join(request, body)).await {
+            let join = join(request, body);
+            if join.member_id.is_empty() && join.new_member_id.len() > MAX_STRING {
+                // No answer could hold the id, neither the member's own nor its leader's.
+                return refused(version, ErrorCode::UnknownServerError, member_id);
+            }
+            match led.join(&group, join).await {
                 Ok(joined) => response(joined),
                 Err(JoinRefused { error, member_id }) => refused(version, error.into(), member_id),
             }

@@ -199,7 +199,17 @@ impl OneBroker {
 
     /// Sends a request and decodes its response.
     pub(crate) async fn call<R: wire::Request>(&self, version: i16, request: &R) -> R::Response {
-        match self.send(version, request).await {
+        self.call_as("tests", version, request).await
+    }
+
+    /// The same by a client of another id.
+    pub(crate) async fn call_as<R: wire::Request>(
+        &self,
+        client_id: &str,
+        version: i16,
+        request: &R,
+    ) -> R::Response {
+        match self.send_as(client_id, version, request).await {
             Reply::Response(response) => {
                 let mut bytes = response.into_bytes().expect("readable");
                 bytes.advance(4);
@@ -214,7 +224,12 @@ impl OneBroker {
     }
 
     pub(crate) async fn send<R: wire::Request>(&self, version: i16, request: &R) -> Reply {
-        let encoded = frame::encode_request(version, 5, Some(Str::from("tests")), request).expect("encodes");
+        self.send_as("tests", version, request).await
+    }
+
+    async fn send_as<R: wire::Request>(&self, client_id: &str, version: i16, request: &R) -> Reply {
+        let encoded =
+            frame::encode_request(version, 5, Some(Str::from(client_id)), request).expect("encodes");
         self.send_frame(encoded.into_bytes().expect("in memory").slice(4..)).await
     }
 

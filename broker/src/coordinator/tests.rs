@@ -10,7 +10,7 @@ use client::wire::messages::{
     DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
     LeaveGroupRequest, ListGroupsRequest, SyncGroupRequest, SyncGroupResponse,
 };
-use client::wire::{ErrorCode, Str};
+use client::wire::{ErrorCode, MAX_STRING, Str};
 
 use crate::api::testing::{Layout, ME, OneBroker};
 use crate::group;
@@ -217,6 +217,25 @@ async fn a_term_is_taken_up_once_however_many_look() {
         one.await.expect("no panic");
     }
     assert_eq!(Arc::strong_count(coordinator), before + PARTITIONS);
+}
+
+/// Who joined by it all the same would leave its leader without an answer too.
+#[tokio::test]
+async fn a_member_whose_id_no_answer_could_hold_does_not_join() {
+    let broker = coordinator().await;
+    for version in [1, 3, 4, 9] {
+        let refused = broker.call_as(&"c".repeat(MAX_STRING), version, &join("")).await;
+        assert_eq!((refused.error_code, &*refused.member_id), (-1, ""), "version {version}");
+    }
+    let described =
+        broker.call(5, &DescribeGroupsRequest { groups: vec!["g".into()], ..Default::default() }).await;
+    assert_eq!(described.groups[0].group_state, "Dead");
+
+    let longest = "c".repeat(MAX_STRING - "-00000000-0000-4000-8000-000000000000".len());
+    let asked = broker.call_as(&longest, 9, &join("")).await;
+    assert_eq!(asked.error_code, ErrorCode::MemberIdRequired.code());
+    let joined = broker.call_as(&longest, 9, &join(&asked.member_id)).await;
+    assert_eq!((joined.error_code, joined.leader), (0, asked.member_id));
 }
 
 /// Sooner deadlines come again and again, as with each rebalance; what they replace is not kept.

@@ -25,6 +25,9 @@ pub use reader::{DecodeError, Reader};
 pub use records::{FileSlice, Records};
 pub use writer::{EncodeError, Encoded, Segment, Writer};
 
+/// The longest string of the protocol, in bytes: its oldest length prefix is an i16.
+pub const MAX_STRING: usize = i16::MAX as usize;
+
 /// A struct that has a form on the wire for each of its versions.
 pub trait Message: Sized {
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError>;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Message, Records, Str};
+use super::{MAX_STRING, Message, Records, Str};
 use crate::ids::Uuid;
 
 /// What is wrong with bytes that should have been a message. `at` counts from the start of the frame's
@@ -43,8 +43,6 @@ pub struct Reader {
 
 /// What an array reserves before its first element was read, in bytes.
 const FIRST_RESERVATION: usize = 64 * 1024;
-/// Longest string of the protocol, in bytes: its oldest length prefix is an i16.
-const MAX_STRING: usize = i16::MAX as usize;
 
 impl Reader {
     pub fn new(frame: impl Into<Bytes>) -> Reader {

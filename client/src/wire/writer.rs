@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::{FileSlice, Message, Records};
+use super::{FileSlice, MAX_STRING, Message, Records};
 use crate::ids::Uuid;
 
 /// Why a message cannot be written: the caller filled in what this version cannot say.
@@ -64,8 +64,6 @@ pub struct Writer {
 const COPIED_RECORDS: usize = 4 * 1024;
 /// Most messages fit; those that do not double a few times.
 const FIRST_CAPACITY: usize = 512;
-/// Longest string of the protocol: its oldest length prefix is an i16.
-const MAX_STRING: usize = i16::MAX as usize;
 const MAX_LENGTH: usize = i32::MAX as usize;
 
 impl Writer {
