@@ -31,8 +31,6 @@ struct Receiving {
     frames: Frames,
     /// Wakes a frame's connection when it has to go.
     given_up: BTreeMap<FrameId, Arc<Notify>>,
-    /// What all who wait want together.
-    wanted: usize,
     /// When one of them looked last.
     looked: Option<Instant>,
 }
@@ -75,7 +73,7 @@ impl Budget {
             held.add(permit);
             return;
         }
-        let _wanted = Wanted::by(place, more);
+        place.waits(more);
         let bytes = Arc::clone(&self.bytes).acquire_many_owned(count);
         let overdraft = Arc::clone(&self.overdraft).acquire_owned();
         tokio::pin!(bytes, overdraft);
@@ -105,7 +103,7 @@ impl Budget {
             return;
         }
         receiving.looked = Some(now);
-        for id in receiving.frames.slow(receiving.wanted, now.into_std()) {
+        for id in receiving.frames.slow(now.into_std()) {
             if let Some(given_up) = receiving.given_up.get(&id) {
                 given_up.notify_one();
             }
@@ -127,30 +125,12 @@ impl Place {
         self.lock().frames.got(self.id, more, Instant::now().into_std());
     }
 
+    fn waits(&self, wanted: usize) {
+        self.lock().frames.waits(self.id, wanted);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Receiving> {
         lock(&self.receiving)
-    }
-}
-
-/// What one who waits wants, as long as he waits.
-struct Wanted {
-    bytes: usize,
-    receiving: Arc<Mutex<Receiving>>,
-}
-
-impl Wanted {
-    fn by(place: &Place, bytes: usize) -> Wanted {
-        let mut receiving = place.lock();
-        receiving.frames.waits(place.id);
-        receiving.wanted = receiving.wanted.saturating_add(bytes);
-        Wanted { bytes, receiving: Arc::clone(&place.receiving) }
-    }
-}
-
-impl Drop for Wanted {
-    fn drop(&mut self) {
-        let mut receiving = lock(&self.receiving);
-        receiving.wanted = receiving.wanted.saturating_sub(self.bytes);
     }
 }
 

@@ -150,54 +150,61 @@ fn stalled(waited: Duration, got: usize, announced: usize) -> CloseReason {
 mod tests {
     use futures::FutureExt;
     use tokio::io::AsyncWriteExt;
+    use tokio::net::tcp::OwnedWriteHalf;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
+    /// A connection, while larger frames have taken all memory there is.
+    struct Short {
+        incoming: Incoming,
+        peer: TcpStream,
+        _write: OwnedWriteHalf,
+        _taken: [Held; 2],
+    }
+
+    impl Short {
+        async fn of_memory() -> Short {
+            let budget = Budget::new(1);
+            let [mut all, mut overdraft] = [Held::default(), Held::default()];
+            budget.take(&mut all, 1).await;
+            budget.take(&mut overdraft, 1).await;
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let peer = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+            let (read, _write) = listener.accept().await.expect("a peer").0.into_split();
+            let incoming = Incoming::new(read, budget, 1 << 20, None);
+            Short { incoming, peer, _write, _taken: [all, overdraft] }
+        }
+    }
+
     #[tokio::test]
     async fn small_frames_pass_while_large_ones_hold_the_whole_budget() {
-        let budget = Budget::new(1);
-        let (mut all, mut overdraft) = (Held::default(), Held::default());
-        budget.take(&mut all, 1).await;
-        budget.take(&mut overdraft, 1).await;
-
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let mut peer = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
-        let (read, _write) = listener.accept().await.expect("a peer").0.into_split();
-        let mut incoming = Incoming::new(read, budget.clone(), 1 << 20, None);
+        let mut short = Short::of_memory().await;
 
         let small = [&[0, 18][..], &[7; FIRST_RESERVE - 2]].concat();
-        peer.write_u32(small.len() as u32).await.expect("open");
-        peer.write_all(&small).await.expect("open");
-        assert_eq!(incoming.frame().await.expect("whole"), small);
+        short.peer.write_u32(small.len() as u32).await.expect("open");
+        short.peer.write_all(&small).await.expect("open");
+        assert_eq!(short.incoming.frame().await.expect("whole"), small);
 
-        peer.write_u32(small.len() as u32 + 1).await.expect("open");
-        peer.write_all(&[0; 100]).await.expect("open");
+        short.peer.write_u32(small.len() as u32 + 1).await.expect("open");
+        short.peer.write_all(&[0; 100]).await.expect("open");
         let produce = [&[0, 0][..], &[7; FIRST_RESERVE - 101]].concat();
-        peer.write_all(&produce).await.expect("open");
-        incoming.ready().await.expect("open");
-        assert!(incoming.frame().now_or_never().is_none(), "a larger one waits");
+        short.peer.write_all(&produce).await.expect("open");
+        short.incoming.ready().await.expect("open");
+        assert!(short.incoming.frame().now_or_never().is_none(), "a larger one waits");
     }
 
     #[tokio::test]
     async fn nobody_waits_for_memory_on_behalf_of_a_peer_that_is_gone() {
-        let budget = Budget::new(1);
-        let (mut all, mut overdraft) = (Held::default(), Held::default());
-        budget.take(&mut all, 1).await;
-        budget.take(&mut overdraft, 1).await;
-
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let mut peer = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
-        let (read, _write) = listener.accept().await.expect("a peer").0.into_split();
-        let mut incoming = Incoming::new(read, budget, 1 << 20, None);
-        peer.write_u32(1 << 20).await.expect("open");
-        peer.write_all(&[0; 2 * FIRST_RESERVE]).await.expect("open");
-        let frame = incoming.frame();
+        let mut short = Short::of_memory().await;
+        short.peer.write_u32(1 << 20).await.expect("open");
+        short.peer.write_all(&[0; 2 * FIRST_RESERVE]).await.expect("open");
+        let frame = short.incoming.frame();
         tokio::pin!(frame);
         assert!(timeout(Duration::from_millis(50), &mut frame).await.is_err(), "it waits");
 
-        peer.set_zero_linger().expect("a socket");
-        drop(peer);
+        short.peer.set_zero_linger().expect("a socket");
+        drop(short.peer);
         let end = frame.await;
         assert!(matches!(end, Err(CloseReason::Io(_) | CloseReason::ByPeer)), "{end:?}");
     }

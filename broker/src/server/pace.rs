@@ -27,8 +27,8 @@ struct Frame {
     held: usize,
     /// Holds up all others: only one at a time may pass the budget.
     passes_budget: bool,
-    /// Waits for memory itself, so that it is not to blame.
-    waits: bool,
+    /// So many bytes it waits for itself, so that it is not to blame.
+    wanted: Option<usize>,
     received: usize,
     /// When it had got on last, and what it had received by then.
     mark: (Instant, usize),
@@ -38,7 +38,7 @@ impl Frames {
     pub(super) fn begin(&mut self, now: Instant) -> FrameId {
         let id = FrameId(self.next);
         self.next += 1;
-        let frame = Frame { held: 0, passes_budget: false, waits: false, received: 0, mark: (now, 0) };
+        let frame = Frame { held: 0, passes_budget: false, wanted: None, received: 0, mark: (now, 0) };
         self.frames.insert(id, frame);
         id
     }
@@ -55,9 +55,10 @@ impl Frames {
         }
     }
 
-    pub(super) fn waits(&mut self, id: FrameId) {
+    /// It waits for so many bytes, until it has [`got`](Frames::got) something or ends.
+    pub(super) fn waits(&mut self, id: FrameId, wanted: usize) {
         if let Some(frame) = self.frames.get_mut(&id) {
-            frame.waits = true;
+            frame.wanted = Some(wanted);
         }
     }
 
@@ -68,17 +69,18 @@ impl Frames {
             Some(more) => frame.held += more,
             None => frame.passes_budget = true,
         }
-        if frame.waits {
-            frame.waits = false;
+        if frame.wanted.take().is_some() {
             frame.mark = (now, frame.received);
         }
     }
 
-    /// Those that have to go so that somebody who wants so many bytes can go on, as far as slow ones
-    /// can help: the one that passes the budget, or else those that hold most.
-    pub(super) fn slow(&self, wanted: usize, now: Instant) -> Vec<FrameId> {
-        let is_slow =
-            |frame: &Frame| !frame.waits && now.saturating_duration_since(frame.mark.0) >= PACE_WINDOW;
+    /// Those that have to go so that all who wait can go on, as far as slow ones can help: the one that
+    /// passes the budget, or else those that hold most.
+    pub(super) fn slow(&self, now: Instant) -> Vec<FrameId> {
+        let wanted: usize = self.frames.values().filter_map(|frame| frame.wanted).sum();
+        let is_slow = |frame: &Frame| {
+            frame.wanted.is_none() && now.saturating_duration_since(frame.mark.0) >= PACE_WINDOW
+        };
         let mut slow: Vec<(&FrameId, &Frame)> =
             self.frames.iter().filter(|(_, frame)| is_slow(frame)).collect();
         if let Some((id, _)) = slow.iter().find(|(_, frame)| frame.passes_budget) {
@@ -104,24 +106,29 @@ mod tests {
         let start = Instant::now();
         let after = |windows: u32| start + PACE_WINDOW * windows;
         let mut frames = Frames::default();
-        let [small, large, brisk, waiting] = [1, 50, 60, 70].map(|held| {
+        let [small, large, brisk, waiting, hungry] = [1, 50, 60, 70, 0].map(|held| {
             let id = frames.begin(start);
             frames.got(id, Some(held), start);
             id
         });
-        assert_eq!(frames.slow(10, start), []);
+        let slow_for = |frames: &mut Frames, wanted, now| {
+            frames.waits(hungry, wanted);
+            frames.slow(now)
+        };
+        assert_eq!(slow_for(&mut frames, 10, start), []);
         frames.received(brisk, PACE_BYTES, after(1));
         frames.received(large, PACE_BYTES - 1, after(1));
-        frames.waits(waiting);
-        assert_eq!(frames.slow(10, after(1)), [large]);
-        assert_eq!(frames.slow(51, after(1)), [large, small]);
+        frames.waits(waiting, 4);
+        assert_eq!(slow_for(&mut frames, 6, after(1)), [large]);
+        assert_eq!(slow_for(&mut frames, 46, after(1)), [large]);
+        assert_eq!(slow_for(&mut frames, 47, after(1)), [large, small], "both wait for 51 together");
         // A trickle is no progress, but what was waited for does not count.
         frames.received(brisk, PACE_BYTES * 2 - 1, after(2));
         frames.got(waiting, None, after(2));
-        assert_eq!(frames.slow(1000, after(2)), [brisk, large, small]);
-        assert_eq!(frames.slow(1, after(3)), [waiting], "it passes the budget, so nobody else can");
+        assert_eq!(slow_for(&mut frames, 1000, after(2)), [brisk, large, small]);
+        assert_eq!(slow_for(&mut frames, 1, after(3)), [waiting], "it passes the budget, so nobody else can");
         frames.end(waiting);
         frames.end(brisk);
-        assert_eq!(frames.slow(1, after(3)), [large]);
+        assert_eq!(slow_for(&mut frames, 1, after(3)), [large]);
     }
 }
