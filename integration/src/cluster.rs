@@ -199,6 +199,16 @@ impl<Z> Cluster<Z> {
         }
     }
 
+    /// Writes to stderr what each broker has logged last.
+    pub fn tell_last_words(&self) {
+        for id in self.ids() {
+            let log = self.log(id);
+            let lines: Vec<&str> = log.lines().collect();
+            let from = lines.len().saturating_sub(60);
+            eprintln!("--- broker {id}, last lines\n{}", lines.get(from..).unwrap_or_default().join("\n"));
+        }
+    }
+
     fn take(&mut self, id: i32) -> Process {
         let member = self.brokers.get_mut(&id).expect("the broker belongs to this cluster");
         member.process.take().unwrap_or_else(|| panic!("broker {id} is not running"))
@@ -212,14 +222,8 @@ impl<Z> Cluster<Z> {
 /// On a failing test, the brokers' last words are worth more than the assertion.
 impl<Z> Drop for Cluster<Z> {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            return;
-        }
-        for id in self.ids() {
-            let log = self.log(id);
-            let lines: Vec<&str> = log.lines().collect();
-            let from = lines.len().saturating_sub(60);
-            eprintln!("--- broker {id}, last lines\n{}", lines.get(from..).unwrap_or_default().join("\n"));
+        if std::thread::panicking() {
+            self.tell_last_words();
         }
     }
 }

@@ -7,7 +7,8 @@ use integration::bench::machine;
 use integration::hostility::{Scale, run};
 
 /// Starts a broker of this machine's own and is hostile to it: crowds, slow readers, unfinished and
-/// impossible frames, damaged requests. Exit code 1: it was not borne as it must be.
+/// impossible frames, damaged requests. Exit code 1: it was not borne as it must be, or the broker
+/// did not answer.
 #[derive(Parser)]
 #[command(name = "scripts/hostility")]
 struct Arguments {
@@ -25,7 +26,14 @@ struct Arguments {
 fn main() -> ExitCode {
     let Arguments { connections, frames, seed } = Arguments::parse();
     println!("{}", machine::describe());
-    let report = run(Scale { connections, frames, seed });
-    println!("{report}");
-    if report.failures().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match run(Scale { connections, frames, seed }) {
+        Ok(report) => {
+            println!("{report}");
+            if report.failures().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(abandoned) => {
+            println!("WRONG:\n  {abandoned}");
+            ExitCode::FAILURE
+        }
+    }
 }

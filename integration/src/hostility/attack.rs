@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::answered::{Abandoned, PATIENCE};
 use super::frames;
 
 const ATTACKERS: usize = 64;
@@ -21,8 +22,8 @@ const ATTACKERS: usize = 64;
 /// Some requests are answered late (a Fetch that waits) or never (acks=0); it is not worth waiting for.
 const SILENCE: Duration = Duration::from_millis(20);
 
-/// How long a broker may take to let somebody in.
-const ADMISSION: Duration = Duration::from_secs(30);
+/// How often it is told how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// What became of the damaged requests.
 #[derive(Debug, Default, Clone, Copy)]
@@ -33,17 +34,33 @@ pub(super) struct Attack {
     not_let_in: usize,
 }
 
-pub(super) async fn attack(address: SocketAddr, count: usize, seed: u64) -> Attack {
+/// How far it is.
+#[derive(Debug, Default)]
+struct Progress {
+    sent: AtomicUsize,
+    /// Of those, how many were answered or closed the connection.
+    heard: AtomicUsize,
+}
+
+/// Ends early when nothing at all is heard of the broker for a while.
+pub(super) async fn attack(address: SocketAddr, count: usize, seed: u64) -> Result<Attack, Abandoned> {
     let frames: Arc<[Vec<u8>]> = frames::valid().into();
-    let sent = Arc::new(AtomicUsize::new(0));
+    let progress = Arc::new(Progress::default());
     let attackers = (0..ATTACKERS).map(|attacker| {
         let seed = seed.wrapping_mul(ATTACKERS as u64).wrapping_add(attacker as u64);
-        tokio::spawn(throw(address, Arc::clone(&frames), seed, count.div_ceil(ATTACKERS), Arc::clone(&sent)))
+        tokio::spawn(throw(
+            address,
+            Arc::clone(&frames),
+            seed,
+            count.div_ceil(ATTACKERS),
+            Arc::clone(&progress),
+        ))
     });
     let attackers = join_all(attackers.collect::<Vec<_>>());
     tokio::pin!(attackers);
-    let (started, mut every) = (Instant::now(), tokio::time::interval(Duration::from_secs(10)));
+    let (started, mut every) = (Instant::now(), tokio::time::interval(TOLD_EVERY));
     every.tick().await;
+    let mut ear = Ear { heard: 0, at: started };
     loop {
         tokio::select! {
             all = &mut attackers => {
@@ -51,13 +68,33 @@ pub(super) async fn attack(address: SocketAddr, count: usize, seed: u64) -> Atta
                 for one in all {
                     sum += one.expect("attacked to the end");
                 }
-                return sum;
+                return Ok(sum);
             }
             _ = every.tick() => {
-                let sent = sent.load(Ordering::Relaxed);
+                let sent = progress.sent.load(Ordering::Relaxed);
                 eprintln!("{sent} of {count} damaged requests after {} s", started.elapsed().as_secs());
+                ear.listen(progress.heard.load(Ordering::Relaxed), Instant::now())?;
             }
         }
+    }
+}
+
+/// What was heard of the broker when there was something new.
+#[derive(Debug)]
+struct Ear {
+    heard: usize,
+    at: Instant,
+}
+
+impl Ear {
+    fn listen(&mut self, heard: usize, now: Instant) -> Result<(), Abandoned> {
+        let waited = now.saturating_duration_since(self.at);
+        if heard > self.heard {
+            *self = Ear { heard, at: now };
+        } else if waited >= PATIENCE {
+            return Err(Abandoned::Silence { whom: String::from("any damaged request"), waited });
+        }
+        Ok(())
     }
 }
 
@@ -66,7 +103,7 @@ async fn throw(
     frames: Arc<[Vec<u8>]>,
     seed: u64,
     count: usize,
-    sent: Arc<AtomicUsize>,
+    progress: Arc<Progress>,
 ) -> Attack {
     let mut random = StdRng::seed_from_u64(seed);
     let mut seen = Attack::default();
@@ -75,7 +112,7 @@ async fn throw(
         let body = frames::damaged(&frames, &mut random);
         let mut socket = match open.take() {
             Some(socket) => socket,
-            None => match timeout(ADMISSION, TcpStream::connect(address)).await {
+            None => match timeout(PATIENCE, TcpStream::connect(address)).await {
                 Ok(Ok(socket)) => socket,
                 Ok(Err(_)) | Err(_) => {
                     seen.not_let_in += 1;
@@ -83,8 +120,10 @@ async fn throw(
                 }
             },
         };
-        sent.fetch_add(1, Ordering::Relaxed);
-        match timeout(SILENCE, exchange(&mut socket, &body)).await {
+        progress.sent.fetch_add(1, Ordering::Relaxed);
+        let exchanged = timeout(SILENCE, exchange(&mut socket, &body)).await;
+        progress.heard.fetch_add(usize::from(exchanged.is_ok()), Ordering::Relaxed);
+        match exchanged {
             Ok(Ok(())) => {
                 seen.answered += 1;
                 open = Some(socket);
@@ -145,5 +184,22 @@ impl fmt::Display for Attack {
             self.silent,
             SILENCE.as_millis()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_long_silence_ends_the_attack() {
+        let start = Instant::now();
+        let after = |patiences: u32| start + PATIENCE * patiences;
+        let mut ear = Ear { heard: 0, at: start };
+        assert!(ear.listen(0, after(1) - TOLD_EVERY).is_ok());
+        assert!(ear.listen(5, after(1)).is_ok());
+        assert!(ear.listen(5, after(2) - TOLD_EVERY).is_ok());
+        let silence = ear.listen(5, after(2)).map_err(|abandoned| abandoned.to_string());
+        assert_eq!(silence, Err(String::from("the broker did not answer any damaged request for 30 s")));
     }
 }

@@ -5,6 +5,7 @@
 //! Not thrown at it are requests that it would be right to obey, whatever they do to the others: those
 //! of a controller, and those that create topics. That they are decoded safely is tested in `client`.
 
+mod answered;
 mod attack;
 mod crowd;
 mod frames;
@@ -20,6 +21,8 @@ use client::wire::messages::CreateTopicsRequest;
 use client::wire::messages::create_topics_request::CreatableTopic;
 
 use crate::cluster::Cluster;
+pub use answered::Abandoned;
+use answered::answered;
 use attack::Attack;
 use crowd::Crowd;
 use memory::Memory;
@@ -82,8 +85,9 @@ struct Phase {
     resident: u64,
 }
 
-/// Starts a broker, is hostile to it, and tells how it bore that. Progress goes to stderr.
-pub fn run(scale: Scale) -> Report {
+/// Starts a broker, is hostile to it, and tells how it bore that. Progress goes to stderr, and so do the broker's last
+/// words when it is silent for long.
+pub fn run(scale: Scale) -> Result<Report, Abandoned> {
     raise_file_limit();
     let properties = [
         ("auto.create.topics.enable", "false"),
@@ -98,19 +102,20 @@ pub fn run(scale: Scale) -> Report {
         .enable_all()
         .build()
         .expect("a runtime can be built");
-    let mut report = runtime.block_on(be_hostile(&cluster, scale));
+    let mut report =
+        runtime.block_on(be_hostile(&cluster, scale)).inspect_err(|_| cluster.tell_last_words())?;
     report.has_ended = cluster.has_exited(1);
     let log = cluster.log(1);
     report.panics = log.lines().filter(|line| line.contains("panic")).take(5).map(String::from).collect();
-    report
+    Ok(report)
 }
 
-async fn be_hostile(cluster: &Cluster, scale: Scale) -> Report {
+async fn be_hostile(cluster: &Cluster, scale: Scale) -> Result<Report, Abandoned> {
     let address: SocketAddr = cluster.address(1).parse().expect("an address");
-    create_topics(&cluster.address(1)).await;
-    witness::fill(&cluster.address(1), DATA).await;
-    let small = Witness::start(&cluster.address(1), 0, 100).await;
-    let large = Witness::start(&cluster.address(1), 1, 128 << 10).await;
+    create_topics(&cluster.address(1)).await?;
+    witness::fill(&cluster.address(1), DATA).await?;
+    let small = Witness::start(&cluster.address(1), 0, 100).await?;
+    let large = Witness::start(&cluster.address(1), 1, 128 << 10).await?;
     let pid = cluster.pid(1);
     let before = Memory::of(pid);
     let mut phases = Vec::new();
@@ -121,51 +126,52 @@ async fn be_hostile(cluster: &Cluster, scale: Scale) -> Report {
     };
 
     let since = Instant::now();
-    let mut crowd = Crowd::gather(address, scale.connections).await;
+    let mut crowd = Crowd::gather(address, scale.connections).await?;
     phase(format!("{} connections that ask now and then", scale.connections), since);
     let part = scale.connections.div_ceil(10);
     let since = Instant::now();
-    crowd.read_slowly(part).await;
+    crowd.read_slowly(part).await?;
     phase(format!("{part} that fetch all there is and read none of it"), since);
     let since = Instant::now();
-    crowd.announce(part).await;
+    crowd.announce(part).await?;
     phase(format!("{part} that announce 16 MiB and go silent"), since);
     let since = Instant::now();
-    crowd.trickle(part).await;
+    crowd.trickle(part).await?;
     phase(format!("{part} that send most of 1 MiB and go silent"), since);
     let since = Instant::now();
-    let refused = crowd.oversize().await;
+    let refused = crowd.oversize().await?;
     phase(format!("{refused} frames of impossible lengths, refused"), since);
     let since = Instant::now();
     let attack = attack::attack(address, scale.frames, scale.seed);
     tokio::pin!(attack);
     let attack = loop {
         tokio::select! {
-            attack = &mut attack => break attack,
-            () = tokio::time::sleep(NOW_AND_THEN) => crowd.ask_all().await,
+            attack = &mut attack => break attack?,
+            () = tokio::time::sleep(NOW_AND_THEN) => crowd.ask_all().await?,
         }
     };
     phase(format!("{} damaged requests", scale.frames), since);
     let since = Instant::now();
-    crowd.ask_all().await;
+    crowd.ask_all().await?;
     phase(format!("{} connections answered once more", scale.connections), since);
     drop(crowd);
 
-    Report {
+    Ok(Report {
         scale,
         attack,
-        small: small.finish().await,
-        large: large.finish().await,
+        small: small.finish().await?,
+        large: large.finish().await?,
         before,
         after: Memory::of(pid),
         phases,
         panics: Vec::new(),
         has_ended: false,
-    }
+    })
 }
 
-async fn create_topics(address: &str) {
-    let connection = Connection::connect(address.to_owned(), "hostility", ConnectionOptions::default()).await;
+async fn create_topics(address: &str) -> Result<(), Abandoned> {
+    let connecting = Connection::connect(address.to_owned(), "hostility", ConnectionOptions::default());
+    let connection = answered("who connects first", connecting).await?;
     let topic = |name: &'static str, num_partitions| CreatableTopic {
         name: name.into(),
         num_partitions,
@@ -177,9 +183,9 @@ async fn create_topics(address: &str) {
         timeout_ms: 30_000,
         ..Default::default()
     };
-    let created =
-        connection.expect("the broker listens").send(&request, 7).await.expect("the broker answers");
+    let created = answered("who makes topics", connection.send(&request, 7)).await?;
     assert!(created.topics.iter().all(|topic| topic.error_code == 0), "{created:?}");
+    Ok(())
 }
 
 /// Two sockets a connection are in this process and its child, each with a limit of files.

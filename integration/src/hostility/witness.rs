@@ -2,6 +2,7 @@
 //! the next, and in the end all of them read again.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +12,11 @@ use client::cluster::{Bootstrap, Discovery};
 use client::consumer::{OffsetSpec, SimpleConsumer, SimpleOptions};
 use client::ids::{Offset, TopicPartition};
 use client::producer::{Producer, ProducerRecord};
-use futures::StreamExt;
+use futures::{FutureExt, TryStreamExt};
 use tokio::task::JoinHandle;
 
 use super::WITNESSED;
+use super::answered::{Abandoned, answered};
 use crate::percentile::percentile;
 
 /// Between an acknowledgement and the next record.
@@ -26,7 +28,7 @@ const FILLING: (usize, usize) = (96, 512 << 10);
 #[derive(Debug)]
 pub(super) struct Witness {
     stop: Arc<AtomicBool>,
-    task: JoinHandle<Testimony>,
+    task: JoinHandle<Result<Testimony, Abandoned>>,
 }
 
 /// What a witness saw.
@@ -44,33 +46,37 @@ pub(super) struct Testimony {
 
 impl Witness {
     /// Writes to a partition of the topic for witnesses, records of so many bytes.
-    pub(super) async fn start(bootstrap: &str, partition: i32, bytes: usize) -> Witness {
-        let producer = producer(bootstrap).await;
+    pub(super) async fn start(bootstrap: &str, partition: i32, bytes: usize) -> Result<Witness, Abandoned> {
+        let producer = producer(bootstrap).await?;
         let stop = Arc::new(AtomicBool::new(false));
         let task = tokio::spawn(witness(producer, bootstrap.to_owned(), partition, bytes, Arc::clone(&stop)));
-        Witness { stop, task }
+        Ok(Witness { stop, task })
     }
 
-    pub(super) async fn finish(self) -> Testimony {
+    pub(super) async fn finish(self) -> Result<Testimony, Abandoned> {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.expect("a witness does not panic")
     }
 }
 
 /// Data for others to read.
-pub(super) async fn fill(bootstrap: &str, topic: &'static str) {
-    let producer = producer(bootstrap).await;
+pub(super) async fn fill(bootstrap: &str, topic: &'static str) -> Result<(), Abandoned> {
+    let producer = producer(bootstrap).await?;
     let (records, bytes) = FILLING;
     for _ in 0..records {
         let record = ProducerRecord::to(topic).partition(0).value(vec![b'd'; bytes]);
-        producer.deliver(record).await.expect("a record is stored");
+        answered("who stores data to read", producer.deliver(record)).await?;
     }
-    producer.close().await;
+    close(producer).await
 }
 
-async fn producer(bootstrap: &str) -> Producer {
-    let producer = Producer::builder().bootstrap_servers(bootstrap).linger(Duration::ZERO).connect().await;
-    producer.expect("the broker answers")
+async fn producer(bootstrap: &str) -> Result<Producer, Abandoned> {
+    let builder = Producer::builder().bootstrap_servers(bootstrap).linger(Duration::ZERO);
+    answered("a producer that connects", builder.connect()).await
+}
+
+async fn close(producer: Producer) -> Result<(), Abandoned> {
+    answered("a producer that closes", producer.close().map(Ok::<_, Infallible>)).await
 }
 
 async fn witness(
@@ -79,7 +85,7 @@ async fn witness(
     partition: i32,
     bytes: usize,
     stop: Arc<AtomicBool>,
-) -> Testimony {
+) -> Result<Testimony, Abandoned> {
     let mut seen = Testimony::default();
     let mut acknowledged = Vec::new();
     let mut number = 0_u64;
@@ -95,31 +101,32 @@ async fn witness(
         number += 1;
         tokio::time::sleep(PAUSE).await;
     }
-    producer.close().await;
-    let stored = stored(&bootstrap, partition).await;
+    close(producer).await?;
+    let stored = stored(&bootstrap, partition).await?;
     seen.acknowledged = acknowledged.len();
     seen.lost = acknowledged.iter().filter(|number| !stored.contains_key(number)).count();
     seen.twice = stored.values().filter(|times| **times > 1).count();
-    seen
+    Ok(seen)
 }
 
 /// How often each number stands in the partition.
-async fn stored(bootstrap: &str, partition: i32) -> BTreeMap<u64, usize> {
+async fn stored(bootstrap: &str, partition: i32) -> Result<BTreeMap<u64, usize>, Abandoned> {
     let servers = Bootstrap::resolve(bootstrap).await.expect("an address");
-    let consumer = SimpleConsumer::connect(Discovery::Bootstrap(servers), SimpleOptions::default());
-    let consumer = consumer.await.expect("the broker answers");
+    let connecting = SimpleConsumer::connect(Discovery::Bootstrap(servers), SimpleOptions::default());
+    let consumer = answered("a witness who comes to read", connecting).await?;
     let partition = TopicPartition::new(WITNESSED, partition);
-    let end = consumer.offset(&partition, OffsetSpec::Latest).await.expect("an end");
+    let end =
+        answered("a witness who looks for the end", consumer.offset(&partition, OffsetSpec::Latest)).await?;
     let end = end.expect("a partition has an end").offset;
     let mut records = consumer.read_ranges([(partition, Offset(0)..end)]);
     let mut stored = BTreeMap::new();
-    while let Some(record) = records.next().await {
-        let value = record.expect("a record can be read").value.expect("a witness writes values");
+    while let Some(record) = answered("a witness who reads", records.try_next()).await? {
+        let value = record.value.expect("a witness writes values");
         let number =
             value.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)).expect("it begins with its number");
         *stored.entry(number).or_default() += 1;
     }
-    stored
+    Ok(stored)
 }
 
 impl Testimony {
