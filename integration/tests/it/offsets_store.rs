@@ -19,6 +19,7 @@ use client::znode::partition::{LeaderRecovery, PartitionState, state_path};
 use integration::proxy::{Proxy, Weather};
 use integration::wait::until_holds;
 use integration::zookeeper::ZooKeeper;
+use tokio::task::JoinHandle;
 
 mod lagging;
 mod late;
@@ -28,6 +29,9 @@ const OTHER: BrokerId = BrokerId(2);
 const EPOCH: LeaderEpoch = LeaderEpoch(5);
 const TOPIC: &str = "__consumer_offsets";
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// More than a sign of life: a request, or the answer to it.
+const A_REQUEST: usize = 50;
 
 /// A coordinator of every group, and a session beside it.
 struct Bench {
@@ -259,6 +263,26 @@ fn whoever_was_deposed_without_hearing_of_it_commits_nothing() {
     });
 }
 
+/// Has the connection lose what follows, commits, and returns when something was lost.
+async fn commit_into(
+    weather: Weather,
+    proxy: &Proxy,
+    bench: &Bench,
+    offset: i64,
+) -> JoinHandle<Vec<Result<(), OffsetError>>> {
+    let mut lost = proxy.lost();
+    let before = *lost.borrow_and_update();
+    proxy.set(weather);
+    let committing = tokio::spawn(bench.offsets.commit(&"g".into(), vec![(at(0), new(offset))]));
+    lost.wait_for(|lost| *lost >= before + A_REQUEST).await.expect("the proxy runs");
+    committing
+}
+
+fn better(proxy: &Proxy) {
+    proxy.set(Weather::Fair);
+    proxy.cut();
+}
+
 /// The first commit's request gets lost, and it is only known later that it was. Meanwhile a newer value
 /// must not overtake it.
 #[test]
@@ -270,15 +294,9 @@ fn a_newer_offset_waits_for_the_older_ones_fate() {
         for round in 0..20 {
             let (older, newer) = (10 * round + 2, 10 * round + 3);
             let weather = if round % 2 == 0 { Weather::Silent } else { Weather::AnswersLost };
-            let mut lost = proxy.lost();
-            let before = *lost.borrow_and_update();
-            proxy.set(weather);
-            let first = tokio::spawn(bench.offsets.commit(&"g".into(), vec![(at(0), new(older))]));
-            // More than a sign of life: the request, or the answer to it.
-            lost.wait_for(|lost| *lost >= before + 50).await.expect("the proxy runs");
+            let first = commit_into(weather, &proxy, &bench, older).await;
             let second = tokio::spawn(bench.offsets.commit(&"g".into(), vec![(at(0), new(newer))]));
-            proxy.set(Weather::Fair);
-            proxy.cut();
+            better(&proxy);
             assert_eq!(first.await.unwrap(), [Ok(())], "round {round}");
             assert_eq!(second.await.unwrap(), [Ok(())], "round {round}");
             // Whoever sent the older one again would do so by now.
