@@ -23,29 +23,29 @@ const AGAIN: Duration = Duration::from_millis(200);
 pub(super) fn ask(arena: &dyn Arena, seen: impl Fn() -> Option<Seen>, recorder: &Recorder) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime can be made");
-    let began = Instant::now();
+    let deadline = Instant::now() + LIMIT;
+    let mut looked = look_since(Instant::now(), deadline, &seen);
     // An election in between makes other epochs of them all.
     let answers = loop {
-        let Some(before) = seen() else {
-            // ZooKeeper was not read for a moment.
-            if began.elapsed() > LIMIT {
-                break Vec::new();
-            }
-            std::thread::sleep(AGAIN);
-            continue;
-        };
+        let Some(before) = looked else { break Vec::new() };
         let answers = runtime.block_on(answers(arena, &before));
-        let after = Instant::now();
-        let mut now = seen();
-        while now.as_ref().is_some_and(|now| now.at < after) && began.elapsed() < LIMIT {
-            std::thread::sleep(AGAIN);
-            now = seen();
-        }
-        if now.is_some_and(|now| now.states == before.states) || began.elapsed() > LIMIT {
+        looked = look_since(Instant::now(), deadline, &seen);
+        if looked.as_ref().is_some_and(|now| now.states == before.states) || Instant::now() > deadline {
             break answers;
         }
     };
     answers.iter().for_each(|event| recorder.record(event));
+}
+
+/// A look that began after `since`, or what there is at the deadline.
+fn look_since(since: Instant, deadline: Instant, seen: impl Fn() -> Option<Seen>) -> Option<Seen> {
+    loop {
+        let look = seen();
+        if look.as_ref().is_some_and(|look| look.at >= since) || Instant::now() > deadline {
+            return look;
+        }
+        std::thread::sleep(AGAIN);
+    }
 }
 
 async fn answers(arena: &dyn Arena, seen: &Seen) -> Vec<Event> {
