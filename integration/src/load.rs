@@ -1,6 +1,7 @@
 //! A producer that keeps sending with acks=all and remembers exactly what was acknowledged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -32,6 +33,44 @@ pub struct Outcome {
     pub acknowledged: BTreeSet<String>,
     /// Given up by the producer: these may be in the topic or not.
     pub failed: usize,
+}
+
+/// What became of records, by what was acknowledged and what was found afterwards.
+#[derive(Debug, Default)]
+pub struct Account {
+    pub acknowledged: usize,
+    /// By the producer: these may be stored or not.
+    pub given_up: usize,
+    /// Of those acknowledged.
+    pub lost: usize,
+    /// How many are stored more than once.
+    pub twice: usize,
+}
+
+impl Account {
+    pub fn of<T: Ord>(
+        acknowledged: &BTreeSet<T>,
+        given_up: usize,
+        stored: impl IntoIterator<Item = T>,
+    ) -> Account {
+        let mut times: BTreeMap<T, usize> = BTreeMap::new();
+        for value in stored {
+            *times.entry(value).or_default() += 1;
+        }
+        Account {
+            acknowledged: acknowledged.len(),
+            given_up,
+            lost: acknowledged.iter().filter(|value| !times.contains_key(value)).count(),
+            twice: times.values().filter(|times| **times > 1).count(),
+        }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Account { acknowledged, given_up, lost, twice } = self;
+        write!(f, "{acknowledged} acknowledged, {given_up} given up, {lost} lost, {twice} twice")
+    }
 }
 
 impl Load {

@@ -1,6 +1,6 @@
 //! How long records of a partition are not acknowledged when its leader goes, by the way it goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +12,7 @@ use super::timeline::{Question, TimeOfDay, Timeline};
 use crate::cluster::{Cluster, PATIENCE};
 use crate::foreign::read_topic;
 use crate::gaps::{Client, Gaps};
-use crate::load::Load;
+use crate::load::{Account, Load};
 use crate::observer::Observer;
 use crate::percentile::percentile;
 use crate::wait;
@@ -128,16 +128,9 @@ fn told(times: &[Duration]) -> String {
 /// What became of the records of a load.
 fn account(cluster: &Cluster, load: Load) -> String {
     let outcome = load.finish();
-    let records = read_topic(&cluster.bootstrap(), COUNTED);
-    let stored = records.len();
-    let found: BTreeSet<String> = records.into_iter().map(|record| record.value).collect();
-    format!(
-        "{} records acknowledged beside, {} of them lost, {} given up, {} in the log twice",
-        outcome.acknowledged.len(),
-        outcome.acknowledged.difference(&found).count(),
-        outcome.failed,
-        stored - found.len()
-    )
+    let stored = read_topic(&cluster.bootstrap(), COUNTED).into_iter().map(|record| record.value);
+    let account = Account::of(&outcome.acknowledged, outcome.failed, stored);
+    format!("records beside: {account}")
 }
 
 fn start(trials: &Trials) -> Cluster {

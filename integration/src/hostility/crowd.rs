@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+use client::wire::frame::encode_request;
+use client::wire::messages::FetchRequest;
 use client::wire::messages::fetch_request::{FetchPartition, FetchTopic};
-use client::wire::messages::{FetchRequest, RequestHeader};
-use client::wire::{ApiKey, Message, Writer};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -123,14 +124,7 @@ async fn ask(socket: &mut TcpStream) -> Result<(), Abandoned> {
 }
 
 /// Of all that [`DATA`] has, with its length.
-fn fetch() -> Vec<u8> {
-    let version = 11;
-    let header = RequestHeader {
-        request_api_key: ApiKey::Fetch as i16,
-        request_api_version: version,
-        correlation_id: 1,
-        client_id: None,
-    };
+fn fetch() -> Bytes {
     let partition = FetchPartition { partition_max_bytes: 100 * MIB, ..FetchPartition::default() };
     let topic = FetchTopic { topic: DATA.into(), partitions: vec![partition], ..FetchTopic::default() };
     let body = FetchRequest {
@@ -142,9 +136,5 @@ fn fetch() -> Vec<u8> {
         topics: vec![topic],
         ..FetchRequest::default()
     };
-    let mut writer = Writer::new();
-    header.encode(&mut writer, ApiKey::Fetch.request_header_version(version)).expect("encodes");
-    body.encode(&mut writer, version).expect("encodes");
-    let request = writer.finish().into_bytes().expect("in memory");
-    [&(request.len() as u32).to_be_bytes()[..], &request].concat()
+    encode_request(11, 1, None, &body).expect("encodes").into_bytes().expect("in memory")
 }

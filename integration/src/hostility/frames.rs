@@ -7,10 +7,8 @@ use client::wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use client::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use client::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use client::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use client::wire::messages::{
-    FetchRequest, ListOffsetsRequest, OffsetCommitRequest, ProduceRequest, RequestHeader,
-};
-use client::wire::{ApiKey, Message, Records, RequestBody, Str, Writer, versions};
+use client::wire::messages::{FetchRequest, ListOffsetsRequest, OffsetCommitRequest, ProduceRequest};
+use client::wire::{ApiKey, Records, Request, Str, frame, versions};
 use rand::rngs::StdRng;
 
 #[path = "../../../client/tests/support/damage.rs"]
@@ -59,29 +57,26 @@ fn is_obeyed(frame: &[u8]) -> bool {
 }
 
 fn of_target() -> Vec<Vec<u8>> {
-    let bodies = [produce(), fetch(), list_offsets(), commit()];
-    let every_version = bodies.iter().flat_map(|body| {
-        let claimed = versions::claimed_versions(body.key()).into_iter().flatten();
-        claimed.filter_map(move |version| frame(body, version))
-    });
-    every_version.collect()
+    [
+        every_version(&produce()),
+        every_version(&fetch()),
+        every_version(&list_offsets()),
+        every_version(&commit()),
+    ]
+    .concat()
 }
 
-/// `None`: the version cannot express it.
-fn frame(body: &RequestBody, version: i16) -> Option<Vec<u8>> {
-    let header = RequestHeader {
-        request_api_key: body.key() as i16,
-        request_api_version: version,
-        correlation_id: 1,
-        client_id: Some(Str::from("damaged")),
+/// As far as versions can express it; without lengths.
+fn every_version<R: Request>(request: &R) -> Vec<Vec<u8>> {
+    let encoded = |version| {
+        let client_id = Some(Str::from_static("damaged"));
+        let frame = frame::encode_request(version, 1, client_id, request).ok()?.into_bytes().ok()?;
+        frame.get(size_of::<i32>()..).map(<[u8]>::to_vec)
     };
-    let mut writer = Writer::new();
-    header.encode(&mut writer, body.key().request_header_version(version)).ok()?;
-    body.encode(&mut writer, version).ok()?;
-    Some(writer.finish().into_bytes().ok()?.to_vec())
+    versions::claimed_versions(R::KEY).into_iter().flatten().filter_map(encoded).collect()
 }
 
-fn produce() -> RequestBody {
+fn produce() -> ProduceRequest {
     let mut batch = BatchBuilder::new(BatchOptions::default()).expect("an open batch");
     for value in ["some", "more"] {
         let record = NewRecord { timestamp: 1, value: Some(value.as_bytes()), ..NewRecord::default() };
@@ -89,35 +84,31 @@ fn produce() -> RequestBody {
     }
     let records = Records::Memory(batch.finish().expect("a batch").into());
     let partition = PartitionProduceData { index: 0, records: Some(records) };
-    RequestBody::Produce(ProduceRequest {
+    ProduceRequest {
         acks: 1,
         timeout_ms: 1_000,
         topic_data: vec![TopicProduceData { name: TARGET.into(), partition_data: vec![partition] }],
         ..ProduceRequest::default()
-    })
+    }
 }
 
-fn fetch() -> RequestBody {
+fn fetch() -> FetchRequest {
     let partition = FetchPartition { partition_max_bytes: 1 << 20, ..FetchPartition::default() };
     let topic = FetchTopic { topic: TARGET.into(), topic_id: Uuid([7; 16]), partitions: vec![partition; 2] };
-    RequestBody::Fetch(FetchRequest { max_bytes: 1 << 20, topics: vec![topic], ..FetchRequest::default() })
+    FetchRequest { max_bytes: 1 << 20, topics: vec![topic], ..FetchRequest::default() }
 }
 
-fn list_offsets() -> RequestBody {
+fn list_offsets() -> ListOffsetsRequest {
     let topic =
         ListOffsetsTopic { name: TARGET.into(), partitions: vec![ListOffsetsPartition::default(); 2] };
-    RequestBody::ListOffsets(ListOffsetsRequest {
-        replica_id: -1,
-        topics: vec![topic],
-        ..ListOffsetsRequest::default()
-    })
+    ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() }
 }
 
-fn commit() -> RequestBody {
+fn commit() -> OffsetCommitRequest {
     let partition = OffsetCommitRequestPartition { committed_offset: 1, ..Default::default() };
-    RequestBody::OffsetCommit(OffsetCommitRequest {
+    OffsetCommitRequest {
         group_id: "damaged".into(),
         topics: vec![OffsetCommitRequestTopic { name: TARGET.into(), partitions: vec![partition] }],
         ..OffsetCommitRequest::default()
-    })
+    }
 }

@@ -16,6 +16,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use broker::log::disk::raise_open_file_limit;
 use client::connection::{Connection, ConnectionOptions};
 use client::wire::messages::CreateTopicsRequest;
 use client::wire::messages::create_topics_request::CreatableTopic;
@@ -88,7 +89,8 @@ struct Phase {
 /// Starts a broker, is hostile to it, and tells how it bore that. Progress goes to stderr, and so do the broker's last
 /// words when it is silent for long.
 pub fn run(scale: Scale) -> Result<Report, Abandoned> {
-    raise_file_limit();
+    // Two sockets a connection are in this process and its child, each with a limit of files.
+    raise_open_file_limit().expect("the soft limit of files can be raised to the hard one");
     let properties = [
         ("auto.create.topics.enable", "false"),
         ("offsets.topic.replication.factor", "1"),
@@ -186,14 +188,6 @@ async fn create_topics(address: &str) -> Result<(), Abandoned> {
     let created = answered("who makes topics", connection.send(&request, 7)).await?;
     assert!(created.topics.iter().all(|topic| topic.error_code == 0), "{created:?}");
     Ok(())
-}
-
-/// Two sockets a connection are in this process and its child, each with a limit of files.
-fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).expect("the soft limit of files can be raised to the hard one");
 }
 
 impl Report {

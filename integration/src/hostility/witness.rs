@@ -1,7 +1,7 @@
 //! Somebody who behaves: one record after the other, each acknowledged by all in-sync replicas before
 //! the next, and in the end all of them read again.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::WITNESSED;
 use super::answered::{Abandoned, answered};
+use crate::load::Account;
 use crate::percentile::percentile;
 
 /// Between an acknowledgement and the next record.
@@ -34,14 +35,11 @@ pub(super) struct Witness {
 /// What a witness saw.
 #[derive(Debug, Default)]
 pub(super) struct Testimony {
-    acknowledged: usize,
+    account: Account,
     /// From sending a record to its acknowledgement, rising.
     latencies: Vec<Duration>,
+    /// Why records were given up.
     errors: Vec<String>,
-    /// Of those acknowledged.
-    lost: usize,
-    /// Read again and again.
-    twice: usize,
 }
 
 impl Witness {
@@ -87,14 +85,14 @@ async fn witness(
     stop: Arc<AtomicBool>,
 ) -> Result<Testimony, Abandoned> {
     let mut seen = Testimony::default();
-    let mut acknowledged = Vec::new();
+    let mut acknowledged = BTreeSet::new();
     let mut number = 0_u64;
     while !stop.load(Ordering::Relaxed) {
         let mut value = number.to_be_bytes().to_vec();
         value.resize(bytes, b'w');
         let asked = Instant::now();
         match producer.deliver(ProducerRecord::to(WITNESSED).partition(partition).value(value)).await {
-            Ok(_) => acknowledged.push(number),
+            Ok(_) => drop(acknowledged.insert(number)),
             Err(error) => seen.errors.push(error.to_string()),
         }
         seen.latencies.push(asked.elapsed());
@@ -103,14 +101,12 @@ async fn witness(
     }
     close(producer).await?;
     let stored = stored(&bootstrap, partition).await?;
-    seen.acknowledged = acknowledged.len();
-    seen.lost = acknowledged.iter().filter(|number| !stored.contains_key(number)).count();
-    seen.twice = stored.values().filter(|times| **times > 1).count();
+    seen.account = Account::of(&acknowledged, seen.errors.len(), stored);
     Ok(seen)
 }
 
-/// How often each number stands in the partition.
-async fn stored(bootstrap: &str, partition: i32) -> Result<BTreeMap<u64, usize>, Abandoned> {
+/// The numbers that stand in the partition.
+async fn stored(bootstrap: &str, partition: i32) -> Result<Vec<u64>, Abandoned> {
     let servers = Bootstrap::resolve(bootstrap).await.expect("an address");
     let connecting = SimpleConsumer::connect(Discovery::Bootstrap(servers), SimpleOptions::default());
     let consumer = answered("a witness who comes to read", connecting).await?;
@@ -119,12 +115,12 @@ async fn stored(bootstrap: &str, partition: i32) -> Result<BTreeMap<u64, usize>,
         answered("a witness who looks for the end", consumer.offset(&partition, OffsetSpec::Latest)).await?;
     let end = end.expect("a partition has an end").offset;
     let mut records = consumer.read_ranges([(partition, Offset(0)..end)]);
-    let mut stored = BTreeMap::new();
+    let mut stored = Vec::new();
     while let Some(record) = answered("a witness who reads", records.try_next()).await? {
         let value = record.value.expect("a witness writes values");
         let number =
             value.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)).expect("it begins with its number");
-        *stored.entry(number).or_default() += 1;
+        stored.push(number);
     }
     Ok(stored)
 }
@@ -133,13 +129,13 @@ impl Testimony {
     pub(super) fn complaints(&self, patience: Duration) -> impl Iterator<Item = String> {
         let worst = percentile(&self.latencies, 100);
         let wrong = [
-            (self.acknowledged == 0, String::from("none was acknowledged")),
+            (self.account.acknowledged == 0, String::from("none was acknowledged")),
             (
                 !self.errors.is_empty(),
                 format!("{} given up, such as: {:?}", self.errors.len(), self.errors.first()),
             ),
-            (self.lost > 0, format!("{} acknowledged and lost", self.lost)),
-            (self.twice > 0, format!("{} stored twice", self.twice)),
+            (self.account.lost > 0, format!("{} acknowledged and lost", self.account.lost)),
+            (self.account.twice > 0, format!("{} stored twice", self.account.twice)),
             (worst > patience, format!("one took {worst:.1?}, more than {patience:.1?}")),
         ];
         wrong.into_iter().filter_map(|(is_wrong, text)| is_wrong.then_some(text))
@@ -150,11 +146,8 @@ impl fmt::Display for Testimony {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} acknowledged, {} given up, {} lost, {} twice; p50 {:.1?}, p99 {:.1?}, worst {:.1?}",
-            self.acknowledged,
-            self.errors.len(),
-            self.lost,
-            self.twice,
+            "{}; p50 {:.1?}, p99 {:.1?}, worst {:.1?}",
+            self.account,
             percentile(&self.latencies, 50),
             percentile(&self.latencies, 99),
             percentile(&self.latencies, 100)
