@@ -3,8 +3,9 @@
 //! - [`Discovery::ZooKeeper`] (`zookeeper.connect`): brokers from `/brokers/ids`, leaders from the partitions'
 //!   state nodes. Nothing is polled: one-shot watches wake, and what woke is read again. Only what is in use
 //!   is watched, on sessions that do nothing else.
-//! - [`Discovery::Bootstrap`] (`bootstrap.servers`): Metadata requests, one at a time for all that is in
-//!   use, sent when something is new or doubtful, and every `metadata.max.age.ms`.
+//! - [`Discovery::Bootstrap`] (`bootstrap.servers`): Metadata requests, one question at a time for all that is in
+//!   use, asked when something is new or doubtful, and every `metadata.max.age.ms`. A broker that does not
+//!   answer soon holds nobody up: others are asked the same.
 //!
 //! In both, a leader is a value that is [published](Cluster::leader): who uses it is told of each change, and
 //! never asks.
@@ -15,6 +16,7 @@ mod error;
 mod interest;
 mod links;
 mod metadata;
+mod question;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -25,7 +27,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::connection::{Connection, ConnectionOptions};
+use crate::connection::{Connection, ConnectionError, ConnectionOptions};
 use crate::ids::{BrokerId, LeaderEpoch, TopicPartition};
 use crate::wire::Str;
 use crate::zk::{WatchPool, ZkConfig};
@@ -254,10 +256,17 @@ impl Cluster {
         self.shared().links.own(broker, &self.shared().options).await
     }
 
-    /// The shared connection to whichever broker can be reached, tried until
-    /// [`api_timeout`](ClusterOptions::api_timeout).
-    pub async fn any_connection(&self) -> Result<Connection, ClusterError> {
-        self.shared().any_connection().await
+    /// What any broker can answer, from the first that does, tried until
+    /// [`api_timeout`](ClusterOptions::api_timeout). Where one does not answer soon, others are asked as well.
+    pub(crate) async fn answer_of_any<T, F>(
+        &self,
+        question: impl Fn(Connection) -> F,
+    ) -> Result<T, ClusterError>
+    where
+        F: Future<Output = Result<T, ConnectionError>>,
+    {
+        let shared = self.shared();
+        shared.until_timeout(|| shared.links.answer_of_any(&shared.options, &question)).await
     }
 
     /// The brokers that there are, as last learned.
@@ -280,10 +289,6 @@ impl Cluster {
 }
 
 impl Shared {
-    async fn any_connection(&self) -> Result<Connection, ClusterError> {
-        self.until_timeout(|| self.links.to_any(&self.options)).await
-    }
-
     /// Repeats what may succeed later, until the time is up; then its last error stands.
     async fn until_timeout<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, ClusterError>
     where

@@ -103,6 +103,7 @@ type Outcome<T> = oneshot::Sender<Result<T, Arc<CloseCause>>>;
 #[derive(Debug)]
 struct Waiting {
     correlation_id: i32,
+    since: Instant,
     response: Outcome<Bytes>,
     /// The request counts as in flight until its response came, even if nobody waits for it any more.
     _permit: OwnedSemaphorePermit,
@@ -181,6 +182,12 @@ impl Connection {
 
     pub fn is_closed(&self) -> bool {
         self.shared.closed.borrow().is_some()
+    }
+
+    /// When the oldest request without its response was sent, if there is one. That of a future which was dropped
+    /// counts as well: the responses of later ones come after it.
+    pub(crate) fn unanswered_since(&self) -> Option<Instant> {
+        self.shared.state().waiting.front().map(|waiting| waiting.since)
     }
 
     /// Waits until the connection ends, and tells why it did.
@@ -288,7 +295,12 @@ impl Connection {
         let (response, outcome) = oneshot::channel();
         let deadline = turn.deadline;
         self.enqueue(request, version, |correlation_id, frame, waiting| {
-            waiting.push_back(Waiting { correlation_id, response, _permit: turn.permit });
+            waiting.push_back(Waiting {
+                correlation_id,
+                since: Instant::now(),
+                response,
+                _permit: turn.permit,
+            });
             Outgoing { frame, written: None }
         })?;
         self.outcome(outcome, deadline).await

@@ -37,9 +37,7 @@ impl ClusterError {
     pub fn is_retriable(&self) -> bool {
         match self {
             ClusterError::ZooKeeper(error) => error.is_connection_trouble(),
-            ClusterError::Connection(error) => {
-                !matches!(error, ConnectionError::NoCommonVersion { .. } | ConnectionError::Encode { .. })
-            }
+            ClusterError::Connection(error) => error.is_retriable(),
             ClusterError::NoBroker { .. } | ClusterError::UnknownBroker { .. } => true,
             ClusterError::Refused { code, .. } => code.is_retriable(),
             ClusterError::UnknownTopic { .. } | ClusterError::Bootstrap(_) | ClusterError::Znode(_) => false,

@@ -1,13 +1,11 @@
 //! Where the brokers are, and the connections to them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rand::seq::SliceRandom;
 use tokio::sync::{Notify, OnceCell, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::{BrokerInfo, ClusterError, ClusterOptions};
 use crate::connection::{Connection, ConnectionError};
@@ -15,9 +13,6 @@ use crate::ids::BrokerId;
 
 /// A failure counts for so long after the next attempt may be made, which nobody need make.
 const RECENT: Duration = Duration::from_secs(1);
-
-/// How long the first of several questions waits for its answer before another broker is asked.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The brokers as last learned, and one shared connection to each that was asked for.
 #[derive(Debug)]
@@ -28,8 +23,6 @@ pub(super) struct Links {
     slots: Mutex<BTreeMap<Arc<str>, Arc<Slot>>>,
     /// A broker was not where it should be.
     pub(super) doubted: Notify,
-    /// Questions in a row, of those that any broker can answer, that none answered.
-    unanswered: AtomicU32,
 }
 
 /// One address, and the connection to it once there is one.
@@ -48,7 +41,6 @@ impl Links {
             first,
             slots: Mutex::default(),
             doubted: Notify::new(),
-            unanswered: AtomicU32::new(0),
         }
     }
 
@@ -113,46 +105,19 @@ impl Links {
         Ok(opened.inspect_err(|_| self.doubted.notify_one())?)
     }
 
-    /// An open connection if there is one, or else to the first broker that can be reached, in an order that
-    /// chance decides. Every known address is tried once, then those to begin with.
-    pub(super) async fn to_any(&self, options: &ClusterOptions) -> Result<Connection, ClusterError> {
-        if let Some(open) = self.any_open() {
-            return Ok(open);
-        }
-        let mut addresses: Vec<Arc<str>> =
+    /// Where the known brokers are, and the other addresses to begin with.
+    pub(super) fn addresses(&self) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+        let known: Vec<Arc<str>> =
             self.brokers.borrow().values().map(|broker| broker.address.clone()).collect();
-        addresses.shuffle(&mut rand::rng());
-        let mut first: Vec<Arc<str>> =
-            self.first.iter().filter(|address| !addresses.contains(address)).cloned().collect();
-        first.shuffle(&mut rand::rng());
-        let mut last = None;
-        for address in addresses.into_iter().chain(first) {
-            match self.shared(&address, options).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = Some(Box::new(error)),
-            }
-        }
-        self.doubted.notify_one();
-        Err(ClusterError::NoBroker { cause: last })
+        let first = self.first.iter().filter(|address| !known.contains(address)).cloned().collect();
+        (known, first)
     }
 
-    /// What any broker can answer, from one that does. A broker whose host vanished keeps its connection for minutes,
-    /// and one that is only slow must not be asked again and again: each question in a row waits twice as long.
-    pub(super) async fn answer_of_any<T>(
-        &self,
-        answer: impl Future<Output = Result<T, ConnectionError>>,
-    ) -> Result<T, ClusterError> {
-        let failures = self.unanswered.load(Ordering::Relaxed);
-        match timeout(PATIENCE * (1 << failures.min(5)), answer).await {
-            Ok(answer) => {
-                self.unanswered.store(0, Ordering::Relaxed);
-                Ok(answer?)
-            }
-            Err(_) => {
-                self.unanswered.fetch_add(1, Ordering::Relaxed);
-                Err(ClusterError::NoBroker { cause: None })
-            }
-        }
+    /// The shared connection to an address, if there is one.
+    pub(super) fn open(&self, address: &str) -> Option<Connection> {
+        let slots = self.slots();
+        let connection = slots.get(address)?.connection.get()?;
+        (!connection.is_closed()).then(|| connection.clone())
     }
 
     fn address(&self, broker: BrokerId) -> Result<Arc<str>, ClusterError> {
@@ -163,16 +128,8 @@ impl Links {
         })
     }
 
-    fn any_open(&self) -> Option<Connection> {
-        let slots = self.slots();
-        let open = slots.values().filter_map(|slot| slot.connection.get());
-        let open: Vec<&Connection> = open.filter(|connection| !connection.is_closed()).collect();
-        let chosen = open.get(rand::random_range(0..open.len().max(1)));
-        chosen.map(|connection| Connection::clone(connection))
-    }
-
     /// Those who ask at the same time share one attempt.
-    async fn shared(
+    pub(super) async fn shared(
         &self,
         address: &Arc<str>,
         options: &ClusterOptions,

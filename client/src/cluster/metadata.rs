@@ -1,4 +1,4 @@
-//! Finding leaders by asking brokers: Metadata requests, one at a time for all that is in use.
+//! Finding leaders by asking brokers: Metadata requests, one question at a time for all that is in use.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::interest::Subject;
 use super::{BrokerInfo, ClusterError, Leadership, PartitionInfo, Shared, TopicState};
+use crate::connection::Connection;
 use crate::ids::{BrokerId, LeaderEpoch, TopicPartition, Uuid};
 use crate::wire::messages::metadata_request::MetadataRequestTopic;
 use crate::wire::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
@@ -224,7 +225,7 @@ fn info(partition: MetadataResponsePartition) -> PartitionInfo {
     }
 }
 
-/// One question to any broker. `None`: all topics.
+/// One question to whichever broker answers. `None`: all topics.
 async fn ask(
     shared: &Shared,
     topics: Option<&[Arc<str>]>,
@@ -232,22 +233,27 @@ async fn ask(
 ) -> Result<MetadataResponse, ClusterError> {
     let named =
         |name: &Arc<str>| MetadataRequestTopic { name: Some(Str::from(&**name)), topic_id: Uuid::ZERO };
-    let mut request = MetadataRequest {
+    let request = MetadataRequest {
         topics: topics.map(|topics| topics.iter().map(named).collect()),
         allow_auto_topic_creation: create,
         ..Default::default()
     };
-    let connection = shared.links.to_any(&shared.options).await?;
-    let version = connection.negotiate().await?.latest(MetadataRequest::KEY);
-    // Version 0 asks for all topics with an empty list and cannot ask for none; before version 4 asking
-    // creates.
-    if version == Some(0) && topics.is_none() {
-        request.topics = Some(Vec::new());
-    }
-    if version.is_some_and(|version| version < 4) {
-        request.allow_auto_topic_creation = true;
-    }
-    let response = shared.links.answer_of_any(connection.send_negotiated(&request)).await?;
+    let question = |connection: Connection| {
+        let mut request = request.clone();
+        async move {
+            let version = connection.negotiate().await?.latest(MetadataRequest::KEY);
+            // Version 0 asks for all topics with an empty list and cannot ask for none; before version 4 asking
+            // creates.
+            if version == Some(0) && request.topics.is_none() {
+                request.topics = Some(Vec::new());
+            }
+            if version.is_some_and(|version| version < 4) {
+                request.allow_auto_topic_creation = true;
+            }
+            connection.send_negotiated(&request).await
+        }
+    };
+    let response = shared.links.answer_of_any(&shared.options, question).await?;
     let brokers = response.brokers.iter().map(|broker| {
         (BrokerId(broker.node_id), BrokerInfo::told(&broker.host, broker.port, broker.rack.as_deref()))
     });

@@ -30,6 +30,13 @@ pub enum ConnectionError {
     VersionsRefused { address: Arc<str>, error: ErrorCode },
 }
 
+impl ConnectionError {
+    /// Whether the same may succeed later without anybody's help.
+    pub fn is_retriable(&self) -> bool {
+        !matches!(self, ConnectionError::NoCommonVersion { .. } | ConnectionError::Encode { .. })
+    }
+}
+
 /// What ended a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum CloseCause {

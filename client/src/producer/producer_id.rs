@@ -3,7 +3,7 @@
 use tokio::time::sleep;
 
 use crate::cluster::{Cluster, ClusterError};
-use crate::connection::ConnectionError;
+use crate::connection::{Connection, ConnectionError};
 use crate::wire::ErrorCode;
 use crate::wire::messages::{InitProducerIdRequest, InitProducerIdResponse};
 
@@ -32,6 +32,9 @@ async fn ask_once(cluster: &Cluster) -> Result<InitProducerIdResponse, ClusterEr
         transaction_timeout_ms: i32::MAX,
         ..InitProducerIdRequest::default()
     };
-    let connection = cluster.any_connection().await?;
-    Ok(connection.send_negotiated(&request).await?)
+    let question = |connection: Connection| {
+        let request = request.clone();
+        async move { connection.send_negotiated(&request).await }
+    };
+    cluster.answer_of_any(question).await
 }

@@ -38,9 +38,7 @@ impl CoordinatorError {
     pub fn is_retriable(&self) -> bool {
         match self {
             CoordinatorError::Cluster(error) => error.is_retriable(),
-            CoordinatorError::Connection(error) => {
-                !matches!(error, ConnectionError::NoCommonVersion { .. } | ConnectionError::Encode { .. })
-            }
+            CoordinatorError::Connection(error) => error.is_retriable(),
             CoordinatorError::NotFound { code, .. } => code.is_retriable(),
         }
     }
@@ -133,15 +131,17 @@ impl Coordinator {
     }
 
     async fn find(&self) -> Result<BrokerId, CoordinatorError> {
-        let connection = self.cluster.any_connection().await?;
-        let peer = connection.negotiate().await?;
-        let several = peer.latest(ApiKey::FindCoordinator).is_some_and(|version| version >= 4);
-        let request = FindCoordinatorRequest {
-            key: if several { Str::new() } else { self.group_id.clone() },
-            key_type: GROUP,
-            coordinator_keys: if several { vec![self.group_id.clone()] } else { Vec::new() },
+        let question = |connection: Connection| async move {
+            let peer = connection.negotiate().await?;
+            let several = peer.latest(ApiKey::FindCoordinator).is_some_and(|version| version >= 4);
+            let request = FindCoordinatorRequest {
+                key: if several { Str::new() } else { self.group_id.clone() },
+                key_type: GROUP,
+                coordinator_keys: if several { vec![self.group_id.clone()] } else { Vec::new() },
+            };
+            connection.send_negotiated(&request).await
         };
-        let answer = connection.send_negotiated(&request).await?;
+        let answer = self.cluster.answer_of_any(question).await?;
         let (code, broker) = coordinator_of(&answer);
         match ErrorCode::from_code(code) {
             ErrorCode::None => Ok(broker),

@@ -66,7 +66,8 @@ fn who_watches_never_asks_and_is_told_of_every_leader() {
             assert!(other.is_empty(), "{other:?}");
         }
         let ids = one.asked().into_iter().chain(two.asked()).filter(|api| *api == ApiKey::InitProducerId);
-        assert_eq!(ids.count(), 1, "one producer has one id");
+        // The other one is asked as well if the first is slow.
+        assert!((1..=2).contains(&ids.count()), "one producer has one id");
     });
 }
 

@@ -1,0 +1,131 @@
+//! Finding leaders by asking brokers in this process, of which some do not answer.
+
+#![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
+
+#[allow(dead_code, reason = "the admin client's tests use the rest")]
+#[path = "support/brokers.rs"]
+mod brokers;
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use brokers::{Broker, Reply};
+use client::cluster::{Bootstrap, Cluster, ClusterOptions, Discovery, Leadership};
+use client::ids::{BrokerId, LeaderEpoch, TopicPartition};
+use client::wire::messages::metadata_response::MetadataResponsePartition;
+use tokio::time::{sleep, timeout};
+
+/// Far below any timeout of the options, and far above what is needed.
+const SOON: Duration = Duration::from_secs(5);
+
+/// What the brokers say, and who says nothing.
+#[derive(Clone, Default)]
+struct World {
+    brokers: brokers::Cluster,
+    told: Arc<Mutex<Told>>,
+}
+
+#[derive(Default)]
+struct Told {
+    /// Id and epoch.
+    leader: (i32, i32),
+    silent: BTreeSet<i32>,
+}
+
+impl World {
+    async fn with_brokers<const N: usize>() -> (World, [Broker; N]) {
+        let world = World::default();
+        let mut all = Vec::new();
+        for id in (1..).take(N) {
+            all.push(world.broker(id).await);
+        }
+        (world, all.try_into().ok().unwrap())
+    }
+
+    async fn broker(&self, id: i32) -> Broker {
+        let told = self.told.clone();
+        let script = move |brokers: &brokers::Cluster, _: &[_], _| {
+            let told = told.lock().unwrap();
+            match brokers.metadata(1) {
+                _ if told.silent.contains(&id) => Reply::Silence,
+                Reply::Metadata(mut metadata) => {
+                    let (leader_id, leader_epoch) = told.leader;
+                    let partition =
+                        MetadataResponsePartition { leader_id, leader_epoch, ..Default::default() };
+                    metadata.topics[0].partitions.push(partition);
+                    Reply::Metadata(metadata)
+                }
+                other => other,
+            }
+        };
+        self.brokers.broker(script).await
+    }
+
+    fn elect(&self, leader: i32, epoch: i32) -> Option<Leadership> {
+        self.told.lock().unwrap().leader = (leader, epoch);
+        Some(Leadership { broker: BrokerId(leader), epoch: LeaderEpoch(epoch) })
+    }
+
+    fn silence(&self, ids: impl IntoIterator<Item = i32>) {
+        self.told.lock().unwrap().silent.extend(ids);
+    }
+
+    /// A client that is connected to the first broker alone, and knows the others.
+    async fn client(&self) -> Cluster {
+        connect(&self.brokers.addresses()[0]).await
+    }
+}
+
+async fn connect(servers: &str) -> Cluster {
+    let discovery = Discovery::Bootstrap(Bootstrap::resolve(servers).await.unwrap());
+    timeout(SOON, Cluster::connect(discovery, ClusterOptions::default())).await.unwrap().unwrap()
+}
+
+/// The kernel makes connections to a stopped process until its backlog is full.
+#[tokio::test]
+async fn a_stopped_broker_to_begin_with_holds_nobody_up() {
+    let stopped = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (world, _brokers) = World::with_brokers::<1>().await;
+    let servers = format!("{},{}", stopped.local_addr().unwrap(), world.brokers.addresses()[0]);
+    // Chance decides who is asked first.
+    for _ in 0..6 {
+        assert_eq!(connect(&servers).await.brokers().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_new_leader_is_known_soon_though_the_only_connection_is_to_a_stopped_broker() {
+    let (world, [first, _second]) = World::with_brokers::<2>().await;
+    let client = world.client().await;
+    let at = TopicPartition::new("t", 0);
+    let mut leaders = client.leader(&at);
+    let mut known = world.elect(1, 0);
+    timeout(SOON, leaders.wait_for(|leader| *leader == known)).await.unwrap().unwrap();
+
+    world.silence([1]);
+    let before = first.asked().len();
+    for epoch in 1..4 {
+        client.suspect(&at, known);
+        known = world.elect(2, epoch);
+        timeout(SOON, leaders.wait_for(|leader| *leader == known)).await.unwrap().unwrap();
+    }
+    assert_eq!(first.asked().len(), before + 1, "it owes an answer already");
+}
+
+#[tokio::test]
+async fn brokers_that_are_all_slow_are_asked_once_each() {
+    let (world, brokers) = World::with_brokers::<3>().await;
+    let client = world.client().await;
+    world.silence(1..=3);
+    let asked = || brokers.each_ref().map(|broker| broker.asked().len());
+    let before = asked();
+    let _topic = client.topic("t");
+    let started = Instant::now();
+    while asked().iter().zip(before).any(|(asked, before)| *asked == before) {
+        assert!(started.elapsed() < SOON, "not all are asked");
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(asked(), before.map(|before| before + 1));
+}
