@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::connection::{Connection, ConnectionError, ConnectionOptions};
 use crate::ids::{BrokerId, LeaderEpoch, TopicPartition};
@@ -36,6 +36,9 @@ pub use bootstrap::{Bootstrap, BootstrapError, host_and_port};
 pub use error::ClusterError;
 use interest::Interests;
 use links::Links;
+
+/// So often while a request is overdue.
+const LOOKED_AFTER: Duration = Duration::from_millis(500);
 
 /// How the cluster is found.
 #[derive(Debug, Clone)]
@@ -232,6 +235,32 @@ impl Cluster {
     /// The same for a whole topic: a broker said that it does not know it.
     pub fn suspect_topic(&self, topic: &str) {
         self.shared().interests.doubt_topic(topic);
+    }
+
+    /// Completes when a request that is sent now, about partitions of these leaders, was not answered within `soon` and
+    /// all of them are led by others: the broker that was asked may be stopped or its host gone, and nothing that it
+    /// still says counts. Until then leaders are looked after.
+    pub(crate) async fn left_behind<'a>(
+        &self,
+        soon: Duration,
+        concerned: impl Iterator<Item = (&'a TopicPartition, BrokerId)>,
+    ) {
+        sleep(soon).await;
+        for (at, broker) in concerned {
+            let mut leaders = self.leader(at);
+            loop {
+                let moved = leaders.wait_for(|leader| leader.is_some_and(|leader| leader.broker != broker));
+                match timeout(LOOKED_AFTER, moved).await.map(|moved| moved.is_ok()) {
+                    Ok(true) => break,
+                    // The cluster is being let go.
+                    Ok(false) => std::future::pending().await,
+                    Err(_) => {
+                        let seen = *leaders.borrow();
+                        self.suspect(at, seen);
+                    }
+                }
+            }
+        }
     }
 
     /// A broker that refused a request told who leads instead (KIP-951). Taken if that is a later election than the

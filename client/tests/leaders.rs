@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use brokers::{Broker, Reply};
 use client::cluster::{Bootstrap, Cluster, ClusterOptions, Discovery, Leadership};
-use client::ids::{BrokerId, LeaderEpoch, TopicPartition};
+use client::consumer::{FetchOptions, Fetcher, Position};
+use client::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use client::wire::ApiKey;
 use client::wire::messages::metadata_response::MetadataResponsePartition;
 use tokio::time::{sleep, timeout};
 
@@ -46,10 +48,10 @@ impl World {
 
     async fn broker(&self, id: i32) -> Broker {
         let told = self.told.clone();
-        let script = move |brokers: &brokers::Cluster, _: &[_], _| {
+        let script = move |brokers: &brokers::Cluster, _: &[_], now| {
             let told = told.lock().unwrap();
             match brokers.metadata(1) {
-                _ if told.silent.contains(&id) => Reply::Silence,
+                _ if told.silent.contains(&id) || now != ApiKey::Metadata => Reply::Silence,
                 Reply::Metadata(mut metadata) => {
                     let (leader_id, leader_epoch) = told.leader;
                     let partition =
@@ -81,6 +83,14 @@ impl World {
 async fn connect(servers: &str) -> Cluster {
     let discovery = Discovery::Bootstrap(Bootstrap::resolve(servers).await.unwrap());
     timeout(SOON, Cluster::connect(discovery, ClusterOptions::default())).await.unwrap().unwrap()
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < SOON, "in vain: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// The kernel makes connections to a stopped process until its backlog is full.
@@ -115,6 +125,19 @@ async fn a_new_leader_is_known_soon_though_the_only_connection_is_to_a_stopped_b
 }
 
 #[tokio::test]
+async fn a_consumer_leaves_a_stopped_leader_as_soon_as_there_is_another() {
+    let (world, [first, second]) = World::with_brokers::<2>().await;
+    let at = TopicPartition::new("t", 0);
+    world.elect(1, 0);
+    let fetcher = Fetcher::new(world.client().await, FetchOptions::default());
+    fetcher.assign(&at, Position::new(Offset(0), LeaderEpoch::NONE));
+    until("the leader is read from", || first.asked().contains(&ApiKey::Fetch)).await;
+    world.silence([1]);
+    world.elect(2, 1);
+    until("the next one is read from", || second.asked().contains(&ApiKey::Fetch)).await;
+}
+
+#[tokio::test]
 async fn brokers_that_are_all_slow_are_asked_once_each() {
     let (world, brokers) = World::with_brokers::<3>().await;
     let client = world.client().await;
@@ -122,10 +145,6 @@ async fn brokers_that_are_all_slow_are_asked_once_each() {
     let asked = || brokers.each_ref().map(|broker| broker.asked().len());
     let before = asked();
     let _topic = client.topic("t");
-    let started = Instant::now();
-    while asked().iter().zip(before).any(|(asked, before)| *asked == before) {
-        assert!(started.elapsed() < SOON, "not all are asked");
-        sleep(Duration::from_millis(5)).await;
-    }
+    until("all are asked", || asked().iter().zip(before).all(|(asked, before)| *asked > before)).await;
     assert_eq!(asked(), before.map(|before| before + 1));
 }

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use super::accumulator::{Accumulator, Drained, Link};
 use super::batch::Batch;
@@ -27,7 +27,7 @@ use crate::wire::{ErrorCode, Request};
 /// After a failed attempt to find or reach a broker.
 const LINK_PAUSE: Duration = Duration::from_millis(20);
 
-/// A request that is answered within this time is not looked after, and one that is not is every so often.
+/// Leaders are looked after while a request is not answered within this time.
 const ANSWERED_SOON: Duration = Duration::from_millis(500);
 
 /// What happened elsewhere.
@@ -189,7 +189,9 @@ impl Sender {
                 Acks::Leader | Acks::All => tokio::select! {
                     biased;
                     answer = connection.send(&request, version) => answer.map(Some).map_err(AttemptError::from),
-                    () = left_behind(&cluster, broker, &batches) => Err(AttemptError::Unanswered),
+                    () = cluster.left_behind(ANSWERED_SOON, batches.iter().map(|batch| (&batch.at, broker))) => {
+                        Err(AttemptError::Unanswered)
+                    }
                 },
             };
             Event::Answered { broker, batches, result }
@@ -442,27 +444,6 @@ impl Sender {
 
     fn core(&self) -> MutexGuard<'_, Accumulator<Ticket>> {
         self.shared.core()
-    }
-}
-
-/// Completes when a request has not been answered soon and all its partitions are led by others by then: that broker's
-/// host may have vanished, and nothing it still says counts.
-async fn left_behind(cluster: &Cluster, broker: BrokerId, batches: &[Batch<Ticket>]) {
-    sleep(ANSWERED_SOON).await;
-    for batch in batches {
-        let mut leaders = cluster.leader(&batch.at);
-        loop {
-            let moved = leaders.wait_for(|leader| leader.is_some_and(|leader| leader.broker != broker));
-            match timeout(ANSWERED_SOON, moved).await.map(|moved| moved.is_ok()) {
-                Ok(true) => break,
-                // The cluster is let go with the producer.
-                Ok(false) => std::future::pending().await,
-                Err(_) => {
-                    let seen = *leaders.borrow();
-                    cluster.suspect(&batch.at, seen);
-                }
-            }
-        }
     }
 }
 

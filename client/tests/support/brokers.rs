@@ -116,7 +116,7 @@ fn encoded(asked: &RequestHeader, key: ApiKey, body: &impl Message) -> Bytes {
 }
 
 fn versions() -> ApiVersionsResponse {
-    let keys = [ApiKey::ApiVersions, ApiKey::Metadata, ApiKey::CreateTopics];
+    let keys = [ApiKey::ApiVersions, ApiKey::Metadata, ApiKey::CreateTopics, ApiKey::Fetch];
     let ranges = keys.map(|key| ApiVersion {
         api_key: key as i16,
         min_version: key.min_version(),

@@ -153,7 +153,8 @@ impl Partitions {
         options: &FetchOptions,
         at: Moment,
     ) {
-        if let Some(slot) = self.current(id, sent) {
+        // Another leader need not suffer for it.
+        if let Some(slot) = self.current(id, sent).filter(|slot| slot.leader == Some(sent.leader)) {
             slot.preferred = None;
             slot.fail(at.now, at.chance, options);
         }

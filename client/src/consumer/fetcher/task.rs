@@ -18,6 +18,9 @@ use crate::wire::{ApiKey, ErrorCode};
 /// records of the others for longer than this.
 const HURRIED_WAIT: Duration = Duration::from_millis(50);
 
+/// Leaders are looked after while a request is not answered within this time and that for which brokers hold it.
+const ANSWERED_SOON: Duration = Duration::from_millis(500);
+
 /// Fetches from one broker until no partition is read from it.
 #[derive(Debug)]
 pub(super) struct Task {
@@ -35,6 +38,8 @@ enum RoundError {
     Connection(#[from] ConnectionError),
     #[error("it answered {0}")]
     Refused(ErrorCode),
+    #[error("it does not answer, and leads none of the partitions any more")]
+    LeftBehind,
 }
 
 impl Task {
@@ -68,7 +73,15 @@ impl Task {
     }
 
     async fn fetch(&mut self, round: Round) {
-        match self.exchange(&round).await {
+        let cluster = self.shared.cluster.clone();
+        let soon = self.shared.options.max_wait + ANSWERED_SOON;
+        let concerned = round.sent.iter().map(|(id, sent)| (id, sent.leader.broker));
+        let answer = tokio::select! {
+            biased;
+            answer = self.exchange(&round) => answer,
+            () = cluster.left_behind(soon, concerned) => Err(RoundError::LeftBehind),
+        };
+        match answer {
             Ok(response) => self.take(&round, response),
             Err(RoundError::Refused(error)) if self.restarts_session(error) => {
                 tracing::debug!(broker = %self.broker, %error, "the fetch session is begun anew");
