@@ -21,6 +21,7 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod python;
+pub mod runtime;
 pub mod servers;
 pub mod sim;
 pub mod stock_tool;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::ports::free_port;
 use crate::process::Process;
+use crate::runtime::run;
 use crate::wait;
 
 /// Debian's jar names those it depends on itself, all but its logging. The folder as a whole would bring
@@ -25,6 +26,19 @@ pub(crate) const LOGGING: &str = "log4j.rootLogger=WARN,C\nlog4j.appender.C=org.
     log4j.appender.C.layout.ConversionPattern=%d %p %m%n\n";
 
 pub(crate) const MAIN_CLASS: &str = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
+
+/// How long a test on a server of its own may take.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Runs a test with a server of its own, on a runtime with several threads.
+pub fn with_zookeeper<F: Future<Output = ()>>(test: impl FnOnce(ZooKeeper) -> F) {
+    if std::env::var_os("OTTLA_WITHOUT_ZOOKEEPER").is_some() {
+        eprintln!("SKIPPED: OTTLA_WITHOUT_ZOOKEEPER is set, and this test needs a ZooKeeper");
+        return;
+    }
+    let server = ZooKeeper::start();
+    run(async { tokio::time::timeout(LIMIT, test(server)).await }).expect("a test ends within two minutes");
+}
 
 /// One server on loopback with a folder of its own. Its port and data survive [`ZooKeeper::restart`].
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use client::producer::{Producer, ProducerRecord};
 use crate::cluster::{Cluster, PATIENCE, ottla};
 use crate::percentile::percentile;
 use crate::process::succeed;
+use crate::runtime::runtime;
 
 const TOPIC: &str = "flushed";
 
@@ -34,7 +35,7 @@ fn measure(load: &Load, flush: &str) -> String {
     create.args(["--replication-factor", "3", "--partitions", &load.partitions.to_string()]);
     succeed(&mut create, &[], PATIENCE);
 
-    let runtime = super::groups::runtime();
+    let runtime = runtime();
     let started = Instant::now();
     let end = started + Duration::from_secs(load.seconds);
     let latencies = runtime.block_on(async {

@@ -8,6 +8,8 @@ use client::wire::messages::{DescribeGroupsRequest, ListGroupsRequest, OffsetFet
 use futures::StreamExt;
 use futures::stream;
 
+use crate::runtime::runtime;
+
 use super::groups::Bench;
 
 /// Groups that one request names.
@@ -17,7 +19,7 @@ const TOGETHER: usize = 500;
 const AT_A_TIME: usize = 4;
 
 pub fn run(groups: usize) -> String {
-    let runtime = super::groups::runtime();
+    let runtime = runtime();
     let bench = runtime.block_on(Bench::start(1));
     runtime.block_on(measure(bench, groups))
 }

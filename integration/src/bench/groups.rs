@@ -7,7 +7,6 @@ use client::wire::messages::create_topics_request::CreatableTopic;
 use client::wire::messages::{CreateTopicsRequest, FindCoordinatorRequest, OffsetFetchRequest};
 use futures::StreamExt;
 use futures::stream;
-use tokio::runtime::Runtime;
 
 use super::offset_commits::commit;
 use crate::cluster::{Cluster, PATIENCE};
@@ -19,14 +18,6 @@ const CONNECTIONS: usize = 16;
 
 /// Groups that commit for the first time together.
 const AT_A_TIME: usize = 200;
-
-pub(super) fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime can be built")
-}
 
 /// A broker that coordinates every group.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use client::wire::messages::offset_commit_request::{OffsetCommitRequestPartition
 
 use super::groups::{Bench, TOPIC};
 use crate::percentile::percentile;
+use crate::runtime::runtime;
 
 /// How much is asked.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +24,7 @@ pub struct Load {
 
 /// One broker and a ZooKeeper on this machine, whose cores they share with what measures.
 pub fn run(load: &Load) -> String {
-    let runtime = super::groups::runtime();
+    let runtime = runtime();
     let bench = runtime.block_on(Bench::start(load.partitions));
     runtime.block_on(measure(bench, load))
 }

@@ -12,6 +12,7 @@ use client::wire::messages::{FindCoordinatorRequest, JoinGroupRequest, JoinGroup
 
 use super::groups::coordinated;
 use crate::cluster::Cluster;
+use crate::runtime::runtime;
 
 const GROUP: &str = "g";
 const PROTOCOL: &str = "range";
@@ -30,7 +31,7 @@ const MEMBER_ID_REQUIRED: i16 = 79;
 pub fn run(members: usize, rounds: usize) -> String {
     assert!(members > 0 && rounds > 0, "there is nothing to measure");
     let cluster = Cluster::start(3, &[]);
-    super::groups::runtime().block_on(measure(&cluster, members, rounds))
+    runtime().block_on(measure(&cluster, members, rounds))
 }
 
 async fn measure(cluster: &Cluster, members: usize, rounds: usize) -> String {

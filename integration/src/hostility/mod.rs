@@ -22,6 +22,7 @@ use client::wire::messages::CreateTopicsRequest;
 use client::wire::messages::create_topics_request::CreatableTopic;
 
 use crate::cluster::Cluster;
+use crate::runtime;
 pub use answered::Abandoned;
 use answered::answered;
 use attack::Attack;
@@ -99,13 +100,7 @@ pub fn run(scale: Scale) -> Result<Report, Abandoned> {
         ("queued.max.request.bytes", &FRAME_BUDGET.to_string()),
     ];
     let mut cluster = Cluster::start(1, &properties);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime can be built");
-    let mut report =
-        runtime.block_on(be_hostile(&cluster, scale)).inspect_err(|_| cluster.tell_last_words())?;
+    let mut report = runtime::run(be_hostile(&cluster, scale)).inspect_err(|_| cluster.tell_last_words())?;
     report.has_ended = cluster.has_exited(1);
     let log = cluster.log(1);
     report.panics = log.lines().filter(|line| line.contains("panic")).take(5).map(String::from).collect();

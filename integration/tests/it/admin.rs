@@ -17,6 +17,7 @@ use client::wire::messages::{
 };
 use client::wire::{Request, Str};
 use integration::cluster::{Cluster, PATIENCE};
+use integration::runtime::run;
 
 /// What a request says of one topic: code and text.
 type Said<'a> = (i16, Option<&'a str>);
@@ -101,15 +102,6 @@ fn grown(name: &str, count: i32, assignments: Option<&[&[i32]]>) -> CreatePartit
         count,
         assignments: assignments.map(|all| all.iter().map(one).collect()),
     }
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(test);
 }
 
 #[track_caller]

@@ -2,7 +2,6 @@
 //! stock clients make of it.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::time::Duration;
 
 use client::connection::{Connection, ConnectionOptions};
@@ -18,6 +17,7 @@ use integration::apache_cluster::ApacheCluster;
 use integration::cluster::{Cluster, PATIENCE};
 use integration::foreign::produce_with_rdkafka;
 use integration::process::{run as run_process, succeed};
+use integration::runtime::run;
 use integration::wait;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -139,7 +139,7 @@ fn every_answer_is_apaches() {
     .map(|(bootstrap, addresses)| {
         create_topic(&bootstrap);
         produce_with_rdkafka(&bootstrap, TOPIC, &values);
-        block_on(conversation(&addresses))
+        run(conversation(&addresses))
     });
     let different: Vec<_> =
         found.iter().zip(&expected).filter(|(found, expected)| found != expected).collect();
@@ -223,7 +223,7 @@ fn our_consumer_reads_from_its_rack_and_from_the_leader_when_it_is_gone() {
     produce_with_rdkafka(&bootstrap, TOPIC, &sent);
     wait_for_watermark(&cluster.address(2), 2_000);
 
-    block_on(async {
+    run(async {
         let builder = GroupConsumer::builder().zookeeper(cluster.zookeeper.connect_string());
         let builder = builder.auto_offset_reset(AutoOffsetReset::Earliest).with(|options| {
             options.client_rack = "rack-2".into();
@@ -265,7 +265,7 @@ async fn poll_for(consumer: &mut GroupConsumer, count: usize, limit: Duration) -
 fn wait_for_watermark(address: &str, offset: i64) {
     let ask = Ask { version: 12, rack: "", offset: 0, epoch: -1, read_committed: false };
     wait::until("the watermark reaches the replica", PATIENCE, || {
-        let answer = block_on(async { fetch(&connect(address).await, ask).await });
+        let answer = run(async { fetch(&connect(address).await, ask).await });
         (answer.high_watermark == offset).then_some(())
     });
 }
@@ -275,13 +275,4 @@ fn bytes_by_node(text: &str) -> BTreeMap<&str, usize> {
         .filter_map(|line| line.split_once(' '))
         .filter_map(|(k, v)| Some((k, v.parse().ok()?)))
         .collect()
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(work)
 }

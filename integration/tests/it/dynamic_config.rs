@@ -1,7 +1,6 @@
 //! Configuration in a real ZooKeeper: what a broker makes of it, and when.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use client::ids::BrokerId;
 use client::zk::{CreateMode, Session, ZkConfig};
 use client::znode::config::{ConfigEntity, Overrides, change_path, encode, encode_change};
 use client::znode::directories;
-use integration::zookeeper::ZooKeeper;
+use integration::zookeeper::{ZooKeeper, with_zookeeper};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
@@ -70,22 +69,6 @@ impl Bench {
     fn retention_ms(&self, topic: &str) -> Option<Value> {
         self.config.topic_value(topic, "retention.ms")
     }
-}
-
-fn with_zookeeper<F: Future<Output = ()>>(test: impl FnOnce(ZooKeeper) -> F) {
-    if std::env::var_os("OTTLA_WITHOUT_ZOOKEEPER").is_some() {
-        eprintln!("SKIPPED: OTTLA_WITHOUT_ZOOKEEPER is set, and this test needs a ZooKeeper");
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let server = ZooKeeper::start();
-    runtime
-        .block_on(async { timeout(Duration::from_secs(120), test(server)).await })
-        .expect("a test ends within two minutes");
 }
 
 fn changed(topic: &str) -> ConfigChange {

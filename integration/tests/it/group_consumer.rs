@@ -14,7 +14,8 @@ use client::consumer::group::{AutoOffsetReset, GroupConsumer, GroupConsumerBuild
 use client::ids::{LeaderEpoch, Offset, TopicPartition};
 use integration::apache_cluster::ApacheCluster;
 use integration::foreign;
-use reader::{Heard, Reader, runtime};
+use integration::runtime::run;
+use reader::{Heard, Reader};
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -31,7 +32,7 @@ pub(crate) fn member(bootstrap: &str, group: &str) -> GroupConsumerBuilder {
 }
 
 fn create(bootstrap: &str, topic: &str, partitions: i32, replicas: i16) {
-    runtime().block_on(async {
+    run(async {
         let admin = Admin::new(Bootstrap::resolve(bootstrap).await.expect("known"), AdminOptions::default());
         let placement =
             Placement::Counts { partitions: Some(partitions), replication_factor: Some(replicas) };
@@ -113,7 +114,7 @@ fn positions_commits_and_offsets_are_the_users() {
 fn positions_are_the_users(bootstrap: &str, meanwhile: impl FnOnce()) {
     foreign::produce_with_rdkafka(bootstrap, "t", &values(0..10));
     let partition = TopicPartition::new("t", 0);
-    runtime().block_on(async {
+    run(async {
         let mut consumer = member(bootstrap, "h").commit_by_hand().connect().await.expect("it is there");
         consumer.assign([partition.clone()]).expect("nothing is subscribed to");
         let mut read = 0;

@@ -14,6 +14,7 @@ use client::wire::{Request, Str};
 use client::zk::{Session, ZkConfig};
 use client::znode::partition::{PartitionState, state_path};
 use integration::cluster::{Cluster, PATIENCE};
+use integration::runtime::run;
 use integration::wait::until_holds;
 
 /// One broker, a topic `t` of two partitions, and a connection.
@@ -200,15 +201,6 @@ async fn connect(cluster: &Cluster) -> Connection {
     Connection::connect(cluster.address(1), "tests", ConnectionOptions::default())
         .await
         .expect("the broker listens")
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(test);
 }
 
 fn ok(names: &[&str]) -> Vec<(String, i16)> {

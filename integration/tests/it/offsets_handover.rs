@@ -14,6 +14,7 @@ use integration::apache_cluster::ApacheCluster;
 use integration::cluster::{PATIENCE, SESSION_TIMEOUT_MS, ottla};
 use integration::foreign::{kcat, produce_with_kcat};
 use integration::process::{Process, succeed};
+use integration::runtime::runtime;
 
 const GROUPS: usize = 6;
 const BROKERS: i32 = 2;
@@ -23,11 +24,7 @@ type Position = Result<(i64, i32, String), i16>;
 
 #[test]
 fn groups_of_apaches_brokers_go_on_where_they_were_and_back() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime can be built");
+    let runtime = runtime();
     let settings = [("offsets.topic.num.partitions", "3"), ("group.initial.rebalance.delay.ms", "0")];
     let mut apache = ApacheCluster::start(BROKERS, &settings);
     let addresses: BTreeMap<i32, String> = (1..=BROKERS).map(|id| (id, apache.address(id))).collect();

@@ -18,7 +18,7 @@ use client::zk::{Session, ZkConfig};
 use client::znode::partition::{LeaderRecovery, PartitionState, state_path};
 use integration::proxy::{Proxy, Weather};
 use integration::wait::until_holds;
-use integration::zookeeper::ZooKeeper;
+use integration::zookeeper::{ZooKeeper, with_zookeeper};
 use tokio::task::JoinHandle;
 
 mod lagging;
@@ -130,22 +130,6 @@ fn new(offset: i64) -> NewCommit {
 
 fn at(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
-}
-
-fn with_zookeeper<F: Future<Output = ()>>(test: impl FnOnce(ZooKeeper) -> F) {
-    let server = ZooKeeper::start();
-    run(test(server));
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime can be built");
-    runtime
-        .block_on(async { tokio::time::timeout(Duration::from_secs(100), test).await })
-        .expect("a test ends");
 }
 
 /// A coordinator without a network that misbehaves.

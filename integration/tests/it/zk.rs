@@ -1,6 +1,5 @@
 //! The ZooKeeper session against a real server, and a network that misbehaves.
 
-use std::future::Future;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -13,25 +12,7 @@ use client::znode::companion::Companion;
 use client::znode::{broker, controller, directories};
 use integration::process;
 use integration::proxy::{Proxy, Weather};
-use integration::zookeeper::ZooKeeper;
-
-/// Runs a test with a server, on a runtime with several threads.
-fn with_zookeeper<F: Future<Output = ()>>(test: impl FnOnce(ZooKeeper) -> F) {
-    if std::env::var_os("OTTLA_WITHOUT_ZOOKEEPER").is_some() {
-        eprintln!("SKIPPED: OTTLA_WITHOUT_ZOOKEEPER is set, and this test needs a ZooKeeper");
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime can be built");
-    let server = ZooKeeper::start();
-    let limit = Duration::from_secs(120);
-    runtime
-        .block_on(async { tokio::time::timeout(limit, test(server)).await })
-        .expect("a test ends within two minutes");
-}
+use integration::zookeeper::with_zookeeper;
 
 fn config(connect: &str, session_ms: u64) -> ZkConfig {
     ZkConfig::new(connect).with_timeout(Duration::from_millis(session_ms))

@@ -15,34 +15,16 @@ use client::znode::partition::{self, PartitionState};
 use client::znode::{admin, controller as controller_znode, topic};
 use controller::topics::{self, ConfigGuard, NewTopic};
 use integration::proxy::{Proxy, Weather};
-use integration::zookeeper::ZooKeeper;
+use integration::zookeeper::with_zookeeper as with_server;
 
 use member::{Known, Member, Told};
 
-/// Runs a test with a server, on a runtime with several threads.
+/// Runs a test that wants to know of its server only where it is.
 fn with_zookeeper<F: Future<Output = ()>>(test: impl FnOnce(String) -> F) {
     with_server(|server| async move {
         test(server.connect_string()).await;
         drop(server);
     });
-}
-
-/// The same, and the test holds the server.
-fn with_server<F: Future<Output = ()>>(test: impl FnOnce(ZooKeeper) -> F) {
-    if std::env::var_os("OTTLA_WITHOUT_ZOOKEEPER").is_some() {
-        eprintln!("SKIPPED: OTTLA_WITHOUT_ZOOKEEPER is set, and this test needs a ZooKeeper");
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime can be built");
-    let server = ZooKeeper::start();
-    let limit = Duration::from_secs(120);
-    runtime
-        .block_on(async { tokio::time::timeout(limit, test(server)).await })
-        .expect("a test ends within two minutes");
 }
 
 /// Members 1 to `count`; the first is the controller.

@@ -9,11 +9,12 @@ use client::java_string::hash_code;
 use integration::cluster::{Cluster, PATIENCE};
 use integration::load::Load;
 use integration::observer::Observer;
+use integration::runtime::run;
 use integration::wait;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use super::reader::{Reader, runtime};
+use super::reader::Reader;
 use super::{create, member, set};
 
 pub(super) const PARTITIONS: i32 = 6;
@@ -167,7 +168,7 @@ fn other_than(cluster: &Cluster, id: i32) -> i32 {
 }
 
 fn committed_offsets(bootstrap: &str) -> BTreeMap<i32, i64> {
-    runtime().block_on(async {
+    run(async {
         let consumer = member(bootstrap, "g").connect().await.expect("the cluster is there");
         let all = (0..PARTITIONS).map(|partition| TopicPartition::new("t", partition));
         let committed = consumer.committed(all).await.expect("an answer");
@@ -182,7 +183,7 @@ fn partitions_can_be_assigned_without_a_group() {
     let bootstrap = cluster.bootstrap();
     create(&bootstrap, "t", 1, 3);
     let load = Load::start(&bootstrap, "t", 200);
-    runtime().block_on(async {
+    run(async {
         let builder = GroupConsumer::builder().zookeeper(cluster.zookeeper.connect_string());
         let mut consumer =
             builder.auto_offset_reset(AutoOffsetReset::Earliest).connect().await.expect("it is there");

@@ -13,6 +13,7 @@ use futures::future::{BoxFuture, FutureExt};
 use integration::cluster::PATIENCE;
 use integration::member::now_ms;
 use integration::ownership::{Change, Told};
+use integration::runtime::run;
 use integration::wait;
 
 /// What a listener heard, in order.
@@ -78,7 +79,7 @@ impl Reader {
         let builder = builder.listener(Ears(saw.clone()));
         let thread = std::thread::spawn(move || {
             let (saw, stop, die) = told;
-            runtime().block_on(async {
+            run(async {
                 let mut consumer = builder.connect().await.expect("the cluster is there");
                 consumer.subscribe([topic.as_str()]).expect("there is a group");
                 while !stop.load(Ordering::Relaxed) {
@@ -167,12 +168,4 @@ impl Saw {
         }
         by_partition
     }
-}
-
-pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime can be made")
 }

@@ -13,6 +13,7 @@ use client::wire::messages::{
     FindCoordinatorRequest, HeartbeatRequest, JoinGroupResponse, OffsetCommitRequest, OffsetFetchRequest,
 };
 use integration::cluster::{Cluster, PATIENCE};
+use integration::runtime::runtime;
 use integration::wait;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -48,8 +49,7 @@ pub(super) struct Crowd {
 
 impl Crowd {
     pub(super) fn start(cluster: &Cluster, groups: &[String]) -> Crowd {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = runtime.expect("a runtime can be made");
+        let runtime = runtime();
         let addresses: Vec<String> = cluster.ids().into_iter().map(|id| cluster.address(id)).collect();
         let stop = watch::Sender::new(false);
         let saw: BTreeMap<String, Arc<Mutex<Saw>>> =

@@ -5,9 +5,10 @@ use client::wire::ErrorCode;
 use client::wire::messages::{AllocateProducerIdsRequest, InitProducerIdRequest};
 use integration::apache_cluster::ApacheCluster;
 use integration::cluster::{Cluster, PATIENCE};
+use integration::runtime::run;
 use tokio::time::{Instant, sleep};
 
-use super::asker::{Asker, Sent, init, run, sent};
+use super::asker::{Asker, Sent, init, sent};
 use super::now_ms;
 
 const MAX: i32 = i32::MAX;

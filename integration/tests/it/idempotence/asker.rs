@@ -1,7 +1,5 @@
 //! Raw requests of idempotent producers to one broker, and its answers as lines that can be compared.
 
-use std::future::Future;
-
 use client::connection::{Connection, ConnectionOptions};
 use client::record::{BatchBuilder, BatchOptions, Compression, NewRecord, Producer};
 use client::wire::messages::describe_producers_request::TopicRequest;
@@ -150,14 +148,4 @@ pub(super) fn init(transactional_id: Option<&str>, timeout_ms: i32) -> InitProdu
         transaction_timeout_ms: timeout_ms,
         ..InitProducerIdRequest::default()
     }
-}
-
-/// Runs a test's asynchronous part.
-pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(test)
 }

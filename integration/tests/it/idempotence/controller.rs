@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use integration::cluster::{Cluster, PATIENCE};
 use integration::observer::Observer;
+use integration::runtime::run;
 use integration::wait;
 
-use super::asker::{Asker, init, run};
+use super::asker::{Asker, init};
 
 /// More than a block holds.
 const EACH: usize = 1_200;

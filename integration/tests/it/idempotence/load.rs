@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use integration::cluster::{Cluster, PATIENCE};
 use integration::foreign::{Found, read_topic};
 use integration::observer::Observer;
+use integration::runtime::run;
 use integration::verifiable::VerifiableLoad;
 use integration::wait;
 
-use super::asker::{Asker, run};
+use super::asker::Asker;
 
 const TOPIC: &str = "once";
 const PARTITIONS: usize = 6;

@@ -7,9 +7,10 @@ use integration::apache_cluster::ApacheBroker;
 use integration::cluster::{Cluster, PATIENCE};
 use integration::observer::Observer;
 use integration::ports::free_port;
+use integration::runtime::run;
 use integration::wait;
 
-use super::asker::{Asker, run, sent};
+use super::asker::{Asker, sent};
 use super::now_ms;
 
 const TOPIC: &str = "kept";

@@ -1,6 +1,7 @@
 //! A coordinator whose ZooKeeper server lags behind the others when it takes over.
 
 use integration::ensemble::Ensemble;
+use integration::runtime::run;
 
 use super::*;
 
