@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod api;
+mod blocking;
 pub mod broker;
 pub mod clock;
 pub mod cluster_identity;

@@ -23,6 +23,7 @@ use tokio::task::AbortHandle;
 
 use self::cleaner::Cleaners;
 pub use self::orders::{Host, Naming, Order, StopOrder};
+use crate::blocking::off_the_runtime;
 use crate::clock::Now;
 use crate::cluster_view::ClusterView;
 use crate::config::{Config, LogDirsConfig, ReplicationConfig};
@@ -223,17 +224,5 @@ impl Replicas {
 
     fn tasks(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Runs what waits for a disk where it holds up nothing else.
-async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that stops cancels blocking work, and then nobody is left to go on.
-            Err(_) => std::future::pending().await,
-        },
     }
 }

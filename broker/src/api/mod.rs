@@ -259,18 +259,6 @@ fn produced_reply(request: &Request, produced: &produce::Produced) -> Reply {
     }
 }
 
-/// Runs what takes long where it holds up nothing else.
-async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that stops cancels blocking work, and then nobody is left to go on.
-            Err(_) => std::future::pending().await,
-        },
-    }
-}
-
 impl Request {
     /// Reads the body, once. What follows it is ignored, as Kafka does. Its frame is held from then on
     /// only by the bytes and records in what was read.

@@ -21,6 +21,7 @@ use futures::stream::FuturesUnordered;
 use tokio::time::sleep_until;
 
 use super::{Context, Request};
+use crate::blocking::off_the_runtime;
 use crate::partition::RequiredAcks;
 use append::{Item, Rejection, Stored};
 
@@ -126,7 +127,7 @@ async fn append_all(
         return append::all(context, items, &terms);
     }
     let context = Arc::clone(context);
-    super::off_the_runtime(move || append::all(&context, items, &terms)).await
+    off_the_runtime(move || append::all(&context, items, &terms)).await
 }
 
 /// Nobody waits for these, but consumers see them only once they are on disk, where that is asked for.

@@ -11,6 +11,7 @@ use client::wire::messages::fetch_response::PartitionData;
 use super::request::{LIST_OFFSETS, list_offset};
 use super::step::{Outcome, Step};
 use super::task::Task;
+use crate::blocking::off_the_runtime;
 use crate::clock::Now;
 use crate::partition::epochs::EpochEnd;
 use crate::partition::follower::LeaderOffsets;
@@ -160,12 +161,5 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&Partition, Now) -> Result<T, FollowError> + Send + 'static,
 ) -> Result<T, FollowError> {
     let partition = Arc::clone(partition);
-    match tokio::task::spawn_blocking(move || work(&partition, Now::read())).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that stops cancels; the answer no longer matters.
-            Err(_) => Err(FollowError::Superseded),
-        },
-    }
+    off_the_runtime(move || work(&partition, Now::read())).await
 }

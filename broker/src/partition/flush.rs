@@ -9,6 +9,7 @@ use std::sync::Arc;
 use client::ids::Offset;
 
 use super::{Inner, Partition, PartitionError, Role};
+use crate::blocking::off_the_runtime;
 use crate::clock::Now;
 use crate::log::Log;
 
@@ -28,20 +29,13 @@ impl Partition {
             return Ok(());
         }
         let partition = Arc::clone(self);
-        let flushing = tokio::task::spawn_blocking(move || {
+        off_the_runtime(move || {
             let flushed = partition.flush_all(Now::read());
             // Even if nobody waits any more: the next sync has to come after this one.
             drop(turn);
             flushed
-        });
-        match flushing.await {
-            Ok(flushed) => flushed,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // Only a runtime that stops cancels; nobody is acknowledged anything then.
-                Err(_) => std::future::pending().await,
-            },
-        }
+        })
+        .await
     }
 
     fn is_flushed(&self, end: Offset) -> Result<bool, PartitionError> {

@@ -8,7 +8,8 @@ use client::wire::messages::leader_and_isr_response::{LeaderAndIsrPartitionError
 use client::wire::messages::{LeaderAndIsrRequest, LeaderAndIsrResponse};
 use client::wire::{ErrorCode, Str};
 
-use super::{Order, Replicas, off_the_runtime};
+use super::{Order, Replicas};
+use crate::blocking::off_the_runtime;
 use crate::clock::Now;
 
 /// The first version whose answer is grouped by topic id.

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
-use super::off_the_runtime;
 use super::throttle::Throttle;
+use crate::blocking::off_the_runtime;
 use crate::clock::Now;
 use crate::config::{CleanerConfig, Config};
 use crate::hosted::Hosted;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use super::{DirFailure, Replicas, off_the_runtime};
+use super::{DirFailure, Replicas};
+use crate::blocking::off_the_runtime;
 use crate::clock::Now;
 use crate::partition::{Partition, PartitionError};
 

@@ -7,7 +7,8 @@ use client::wire::messages::stop_replica_response::StopReplicaPartitionError;
 use client::wire::messages::{StopReplicaRequest, StopReplicaResponse};
 use client::wire::{ErrorCode, Str};
 
-use super::{Replicas, StopOrder, off_the_runtime};
+use super::{Replicas, StopOrder};
+use crate::blocking::off_the_runtime;
 use crate::clock::Now;
 
 impl Replicas {

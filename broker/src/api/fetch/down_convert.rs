@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::Terms;
 use super::read::{Found, Outcome, Target};
-use crate::api::off_the_runtime;
+use crate::blocking::off_the_runtime;
 use crate::partition::Read;
 
 /// A batch may not decompress to more than this.
