@@ -73,6 +73,24 @@ impl Release {
     }
 }
 
+/// What Apache's `DumpLogSegments` says of a log's segment and index files, none of which it may complain about.
+pub fn dump_sound_logs(files: &[String], limit: Duration) -> String {
+    let mut command = Release::V3_9.java("kafka.tools.DumpLogSegments");
+    command.args(["--deep-iteration", "--files", &files.join(",")]);
+    let verdict = succeed(&mut command, &[], limit);
+    for complaint in [
+        "isvalid: false",
+        "Mismatches in",
+        "indexed offsets are not found in the log",
+        "Found timestamp mismatch in",
+        "Found out of order timestamp in",
+        "invalid bytes at the end of",
+    ] {
+        assert!(!verdict.contains(complaint), "{complaint}: {verdict}");
+    }
+    verdict
+}
+
 /// Where the poms and the programs in Java are.
 pub fn java_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("java")

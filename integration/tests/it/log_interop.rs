@@ -13,7 +13,7 @@ use client::record::{
     BatchBuilder, BatchOptions, Codec, Compression, NewRecord, Producer, batches, payload, records,
 };
 use client::wire::Records;
-use integration::apache::Release;
+use integration::apache::{Release, dump_sound_logs};
 use integration::foreign::consume_with_java;
 use integration::ports::free_port;
 use integration::process::{Process, succeed};
@@ -120,20 +120,9 @@ impl Apache {
             .collect();
         files.sort();
         assert!(files.len() > 8, "several segments: {files:?}");
-        let mut command = Release::V3_9.java("kafka.tools.DumpLogSegments");
-        command.args(["--deep-iteration", "--files", &files.join(",")]);
-        let verdict = succeed(&mut command, &[], LIMIT);
-        for complaint in [
-            "isvalid: false",
-            "Mismatches in",
-            "Non-consecutive offsets in",
-            "indexed offsets are not found in the log",
-            "Found timestamp mismatch in",
-            "Found out of order timestamp in",
-            "invalid bytes at the end of",
-        ] {
-            assert!(!verdict.contains(complaint), "{complaint}: {verdict}");
-        }
+        let verdict = dump_sound_logs(&files, LIMIT);
+        // Only compaction may leave some out.
+        assert!(!verdict.contains("Non-consecutive offsets in"), "{verdict}");
         assert!(verdict.matches("isvalid: true").count() > 10, "{verdict}");
     }
 }
