@@ -1,7 +1,9 @@
 //! A disk in memory that can be full, fail, and forget what was never synced.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,14 +29,17 @@ pub struct SimulatedDisk {
     state: Arc<Mutex<State>>,
 }
 
+/// A path as bytes: paths themselves are compared part by part, which takes most of the time in here.
+type Name = Box<[u8]>;
+
 /// They know nothing of their disk: it would never be freed.
-type Files = BTreeMap<PathBuf, Arc<Mutex<Content>>>;
+type Files = BTreeMap<Name, Arc<Mutex<Content>>>;
 
 #[derive(Debug, Default)]
 struct State {
     files: Files,
     durable_files: Files,
-    dirs: BTreeSet<PathBuf>,
+    dirs: BTreeSet<Name>,
     locks: BTreeSet<PathBuf>,
     faults: Vec<Fault>,
     /// Bytes that may still be written; `None` is no limit.
@@ -102,14 +107,13 @@ impl SimulatedDisk {
     pub fn crash(&self, mut keep: impl FnMut(&Path, usize) -> usize) {
         let mut state = self.lock_state();
         let mut survivors = BTreeMap::new();
-        let names: BTreeSet<PathBuf> =
-            state.files.keys().chain(state.durable_files.keys()).cloned().collect();
-        for path in names {
-            let durable = state.durable_files.get(&path);
-            let Some(file) = durable.or_else(|| state.files.get(&path)) else { continue };
-            let kept = lock(file).crash(|appended| keep(&path, appended));
+        let names: BTreeSet<Name> = state.files.keys().chain(state.durable_files.keys()).cloned().collect();
+        for name in names {
+            let durable = state.durable_files.get(&name);
+            let Some(file) = durable.or_else(|| state.files.get(&name)) else { continue };
+            let kept = lock(file).crash(|appended| keep(path_of(&name), appended));
             if durable.is_some() || kept > 0 {
-                survivors.insert(path, Arc::clone(file));
+                survivors.insert(name, Arc::clone(file));
             }
         }
         state.durable_files = survivors.clone();
@@ -123,17 +127,16 @@ impl SimulatedDisk {
     pub fn power_cut(&self, mut reached: impl FnMut() -> bool) {
         let mut state = self.lock_state();
         let mut keeps_names: BTreeMap<PathBuf, bool> = BTreeMap::new();
-        let names: BTreeSet<PathBuf> =
-            state.files.keys().chain(state.durable_files.keys()).cloned().collect();
+        let names: BTreeSet<Name> = state.files.keys().chain(state.durable_files.keys()).cloned().collect();
         let mut survivors = BTreeMap::new();
-        for path in names {
-            let dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        for name in names {
+            let dir = path_of(&name).parent().map(Path::to_path_buf).unwrap_or_default();
             let names = if *keeps_names.entry(dir).or_insert_with(&mut reached) {
                 &state.files
             } else {
                 &state.durable_files
             };
-            survivors.extend(names.get_key_value(&path).map(cloned_pair));
+            survivors.extend(names.get_key_value(&name).map(cloned_pair));
         }
         let mut torn: Vec<Arc<Mutex<Content>>> = Vec::new();
         for file in survivors.values() {
@@ -151,7 +154,7 @@ impl SimulatedDisk {
 
     /// Every file there is.
     pub fn files(&self) -> Vec<PathBuf> {
-        self.lock_state().files.keys().cloned().collect()
+        self.lock_state().files.keys().map(|name| path_of(name).to_path_buf()).collect()
     }
 
     /// Changes and syncs made so far.
@@ -164,11 +167,11 @@ impl SimulatedDisk {
         let copy = SimulatedDisk::new();
         let state = self.lock_state();
         let mut copied = copy.lock_state();
-        for (path, file) in &state.files {
+        for (name, file) in &state.files {
             let content = lock(file);
             let (current, modified_ms) = (content.current.clone(), content.modified_ms);
             let content = Content { synced: current.clone(), current, modified_ms };
-            copied.files.insert(path.clone(), Arc::new(Mutex::new(content)));
+            copied.files.insert(name.clone(), Arc::new(Mutex::new(content)));
         }
         copied.durable_files = copied.files.clone();
         copied.dirs = state.dirs.clone();
@@ -179,7 +182,7 @@ impl SimulatedDisk {
     /// Changes the bytes of a file behind the broker's back.
     pub fn tamper(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let state = self.lock_state();
-        if let Some(file) = state.files.get(path) {
+        if let Some(file) = state.files.get(name(path)) {
             let mut content = lock(file);
             content.current.make_dense();
             change(&mut content.current.bytes);
@@ -196,22 +199,22 @@ impl SimulatedDisk {
     pub(super) fn open(&self, path: &Path) -> io::Result<SimulatedFile> {
         let state = self.lock_state();
         state.check_read(path)?;
-        let content = state.files.get(path).ok_or_else(not_found)?;
+        let content = state.files.get(name(path)).ok_or_else(not_found)?;
         Ok(self.handle(path, content))
     }
 
     pub(super) fn open_or_create(&self, path: &Path) -> io::Result<SimulatedFile> {
         let mut state = self.lock_state();
-        if let Some(content) = state.files.get(path) {
+        if let Some(content) = state.files.get(name(path)) {
             return Ok(self.handle(path, content));
         }
         state.check_write(path)?;
-        if !path.parent().is_some_and(|parent| state.dirs.contains(parent)) {
+        if !path.parent().is_some_and(|parent| state.dirs.contains(name(parent))) {
             return Err(not_found());
         }
         let content = Content { modified_ms: state.now_ms, ..Content::default() };
         let content = Arc::new(Mutex::new(content));
-        state.files.insert(path.to_path_buf(), Arc::clone(&content));
+        state.files.insert(name(path).into(), Arc::clone(&content));
         Ok(self.handle(path, &content))
     }
 
@@ -222,10 +225,10 @@ impl SimulatedDisk {
     pub(super) fn stat(&self, path: &Path) -> io::Result<Stat> {
         let state = self.lock_state();
         state.check_read(path)?;
-        if state.dirs.contains(path) {
+        if state.dirs.contains(name(path)) {
             return Ok(Stat { len: 0, modified_ms: 0, is_dir: true });
         }
-        let file = state.files.get(path).ok_or_else(not_found)?;
+        let file = state.files.get(name(path)).ok_or_else(not_found)?;
         let content = lock(file);
         Ok(Stat { len: content.current.len as u64, modified_ms: content.modified_ms, is_dir: false })
     }
@@ -233,79 +236,81 @@ impl SimulatedDisk {
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock_state();
         state.check_write(from)?;
+        let (from, to) = (name(from), name(to));
         if state.dirs.contains(from) {
-            let moved = |path: &PathBuf| path.strip_prefix(from).ok().map(|rest| to.join(rest));
-            state.dirs = state.dirs.iter().map(|d| moved(d).unwrap_or_else(|| d.clone())).collect();
+            let moved = |name: &Name| match rest_below(from, name) {
+                Some(rest) => [to, b"/", rest].concat().into(),
+                None if **name == *from => to.into(),
+                None => name.clone(),
+            };
+            state.dirs = state.dirs.iter().map(moved).collect();
             state.files = rekeyed(&state.files, moved);
             state.durable_files = rekeyed(&state.durable_files, moved);
             return Ok(());
         }
         let file = state.files.remove(from).ok_or_else(not_found)?;
-        state.files.insert(to.to_path_buf(), file);
+        state.files.insert(to.into(), file);
         Ok(())
     }
 
     pub(super) fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock_state();
         state.check_write(path)?;
-        state.files.remove(path).map(drop).ok_or_else(not_found)
+        state.files.remove(name(path)).map(drop).ok_or_else(not_found)
     }
 
     pub(super) fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock_state();
         state.check_write(path)?;
-        if !state.dirs.contains(path) {
+        let path = name(path);
+        if !state.dirs.remove(path) {
             return Err(not_found());
         }
-        state.dirs.retain(|dir| !dir.starts_with(path));
-        state.files.retain(|file, _| !file.starts_with(path));
-        state.durable_files.retain(|file, _| !file.starts_with(path));
+        state.dirs.retain(|dir| rest_below(path, dir).is_none());
+        state.files.retain(|file, _| rest_below(path, file).is_none());
+        state.durable_files.retain(|file, _| rest_below(path, file).is_none());
         Ok(())
     }
 
     pub(super) fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock_state();
         state.check_write(path)?;
-        state.dirs.extend(path.ancestors().map(Path::to_path_buf));
+        state.dirs.extend(path.ancestors().map(|dir| name(dir).into()));
         Ok(())
     }
 
     pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock_state();
         state.check_sync(path)?;
-        let name = path.as_os_str().as_encoded_bytes();
-        let name = name.strip_suffix(b"/").unwrap_or(name);
-        let inside = |file: &Path| {
-            let rest = file.as_os_str().as_encoded_bytes().strip_prefix(name);
-            let rest = rest.and_then(|rest| rest.strip_prefix(b"/"));
-            rest.is_some_and(|rest| !rest.contains(&b'/'))
+        let State { files, durable_files, .. } = &mut *state;
+        let path = name(path);
+        let is_new = |(name, file): &(&Name, &Arc<Mutex<Content>>)| {
+            durable_files.get(*name).is_none_or(|durable| !Arc::ptr_eq(durable, file))
         };
-        // What a directory holds stands together, by the order of paths.
-        let below = |files: &Files| -> Vec<(PathBuf, Arc<Mutex<Content>>)> {
-            let starts = |file: &Path| file.as_os_str().as_encoded_bytes().starts_with(name);
-            let below = files.range(path.to_path_buf()..).take_while(|(file, _)| starts(file));
-            below.filter(|(file, _)| inside(file)).map(cloned_pair).collect()
-        };
-        let (live, durable) = (below(&state.files), below(&state.durable_files));
-        for (file, _) in durable {
-            state.durable_files.remove(&file);
+        let new: Vec<_> = children(files, path).filter(is_new).map(cloned_pair).collect();
+        let is_gone = |(name, _): &(&Name, _)| !files.contains_key(*name);
+        let gone: Vec<_> =
+            children(durable_files, path).filter(is_gone).map(|(name, _)| name.clone()).collect();
+        for name in gone {
+            durable_files.remove(&name);
         }
-        state.durable_files.extend(live);
+        durable_files.extend(new);
         Ok(())
     }
 
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let state = self.lock_state();
         state.check_read(path)?;
+        let path = name(path);
         if !state.dirs.contains(path) {
             return Err(not_found());
         }
-        let entry = |child: &PathBuf, is_dir: bool| {
-            let name = child.file_name().filter(|_| child.parent() == Some(path))?;
-            Some(DirEntry { name: name.to_string_lossy().into_owned(), is_dir })
+        let entry = |child: &Name, is_dir: bool| {
+            let name = rest_below(path, child).filter(|rest| is_one_part(rest))?;
+            Some(DirEntry { name: String::from_utf8_lossy(name).into_owned(), is_dir })
         };
         let dirs = state.dirs.iter().filter_map(|dir| entry(dir, true));
-        Ok(dirs.chain(state.files.keys().filter_map(|file| entry(file, false))).collect())
+        Ok(dirs.chain(children(&state.files, path).filter_map(|(file, _)| entry(file, false))).collect())
     }
 
     pub(super) fn lock(&self, path: &Path) -> io::Result<bool> {
@@ -497,12 +502,43 @@ impl Sparse {
     }
 }
 
-fn rekeyed(files: &Files, moved: impl Fn(&PathBuf) -> Option<PathBuf>) -> Files {
-    files.iter().map(|(path, file)| (moved(path).unwrap_or_else(|| path.clone()), Arc::clone(file))).collect()
+fn name(path: &Path) -> &[u8] {
+    let name = path.as_os_str().as_bytes();
+    name.strip_suffix(b"/").unwrap_or(name)
 }
 
-fn cloned_pair((path, file): (&PathBuf, &Arc<Mutex<Content>>)) -> (PathBuf, Arc<Mutex<Content>>) {
-    (path.clone(), Arc::clone(file))
+fn path_of(name: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(name))
+}
+
+/// What follows the directory's name and a slash.
+fn rest_below<'a>(dir: &[u8], name: &'a [u8]) -> Option<&'a [u8]> {
+    name.strip_prefix(dir)?.strip_prefix(b"/")
+}
+
+fn is_one_part(rest: &[u8]) -> bool {
+    !rest.is_empty() && !rest.contains(&b'/')
+}
+
+/// The files of a directory itself. What lies below a directory stands together.
+fn children<'a>(
+    files: &'a Files,
+    dir: &'a [u8],
+) -> impl Iterator<Item = (&'a Name, &'a Arc<Mutex<Content>>)> {
+    let first: Name = [dir, b"/"].concat().into();
+    files
+        .range(first..)
+        .map_while(move |(name, file)| Some((rest_below(dir, name)?, name, file)))
+        .filter(|(rest, ..)| is_one_part(rest))
+        .map(|(_, name, file)| (name, file))
+}
+
+fn rekeyed(files: &Files, moved: impl Fn(&Name) -> Name) -> Files {
+    files.iter().map(|(name, file)| (moved(name), Arc::clone(file))).collect()
+}
+
+fn cloned_pair((name, file): (&Name, &Arc<Mutex<Content>>)) -> (Name, Arc<Mutex<Content>>) {
+    (name.clone(), Arc::clone(file))
 }
 
 fn lock(content: &Mutex<Content>) -> MutexGuard<'_, Content> {
