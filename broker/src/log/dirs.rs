@@ -189,12 +189,14 @@ impl LogDirs {
         jitter_seed: u64,
         now_ms: i64,
     ) -> Result<Vec<TopicPartition>, LogDirsError> {
+        let mut online = self.online_held();
+        let first = online.next();
+        let load = |held: &Held| self.load_dir(&held.dir, config_of, jitter_seed, now_ms);
         std::thread::scope(|scope| {
-            let loads: Vec<_> = self
-                .online_held()
-                .map(|held| scope.spawn(move || self.load_dir(&held.dir, config_of, jitter_seed, now_ms)))
-                .collect();
-            loads.into_iter().try_for_each(|load| match load.join() {
+            // This thread takes part.
+            let others: Vec<_> = online.map(|held| scope.spawn(move || load(held))).collect();
+            first.map_or(Ok(()), load)?;
+            others.into_iter().try_for_each(|load| match load.join() {
                 Ok(outcome) => outcome,
                 Err(panic) => std::panic::resume_unwind(panic),
             })
@@ -221,24 +223,22 @@ impl LogDirs {
         let clean = found.first().is_none_or(|found| found.from.clean);
         let queue = Mutex::new(found.into_iter());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        std::thread::scope(|scope| {
-            for _ in 0..self.options.recovery_threads.clamp(1, count.max(1)) {
-                scope.spawn(|| {
-                    while let Some(Found { partition, from }) = next()
-                        && !dir.is_offline()
-                    {
-                        let config = config_of(&partition.topic);
-                        match Log::load(dir, partition.clone(), config, from, jitter_seed, now_ms) {
-                            Ok(log) => {
-                                self.state().waiting.insert(partition, log);
-                            }
-                            Err(error) => {
-                                dir.fail(&format_args!("cannot load the log of {partition}: {error}"))
-                            }
-                        }
-                    }
-                });
+        let work = || {
+            while let Some(Found { partition, from }) = next()
+                && !dir.is_offline()
+            {
+                let config = config_of(&partition.topic);
+                match Log::load(dir, partition.clone(), config, from, jitter_seed, now_ms) {
+                    Ok(log) => drop(self.state().waiting.insert(partition, log)),
+                    Err(error) => dir.fail(&format_args!("cannot load the log of {partition}: {error}")),
+                }
             }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.options.recovery_threads.clamp(1, count.max(1)) {
+                scope.spawn(work);
+            }
+            work();
         });
         if dir.is_offline() {
             self.forget_dir(dir);
