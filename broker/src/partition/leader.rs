@@ -240,6 +240,9 @@ impl Leader {
         self.partition_epoch = assignment.partition_epoch;
         self.adopt_replicas(&assignment.replicas);
         if assignment.leader_epoch > self.epoch {
+            if assignment.leader_epoch.0 > self.epoch.0.saturating_add(1) {
+                self.forget_ends();
+            }
             self.epoch = assignment.leader_epoch;
             self.epoch_start = self.end;
             let isr = &self.isr;
@@ -428,6 +431,14 @@ impl Leader {
         self.followers.retain(|id, _| replicas.contains(id));
         for id in others() {
             self.followers.entry(*id).or_insert(Remote::NEW);
+        }
+    }
+
+    /// Another may have led in the epochs between, without our hearing of it, and followers may have cut off what
+    /// they had of ours. Kafka's leader goes on counting on it (`Replica.resetReplicaState`).
+    fn forget_ends(&mut self) {
+        for remote in self.followers.values_mut() {
+            *remote = Remote { registration: remote.registration, ..Remote::NEW };
         }
     }
 

@@ -215,6 +215,24 @@ fn who_is_gone_no_longer_holds_the_watermark() {
 }
 
 #[test]
+fn what_a_follower_had_before_another_may_have_led_counts_no_more() {
+    let clock = Clock::new();
+    let three = [ME, TWO, THREE];
+    let mut leader = Leader::new(ME, &assignment(0, 0, &three), Offset(5), Offset(0), 1, &clock.at(0));
+    fetch(&mut leader, TWO, 5, &clock.at(1));
+    let mut at_once = leader.clone();
+    assert!(at_once.reassign(&assignment(1, 1, &[ME, TWO]), &clock.at(2)));
+    assert_eq!(at_once.high_watermark(), Offset(5), "nobody led in between");
+    // In epoch 1 the third may have led, with a shorter log.
+    assert!(leader.reassign(&assignment(2, 2, &[ME, TWO]), &clock.at(2)));
+    assert_eq!(leader.high_watermark(), Offset(0));
+    fetch(&mut leader, TWO, 4, &clock.at(3));
+    assert_eq!(leader.high_watermark(), Offset(4));
+    fetch(&mut leader, TWO, 5, &clock.at(3));
+    assert_eq!(leader.high_watermark(), Offset(5));
+}
+
+#[test]
 fn a_new_state_from_the_controller_settles_the_question() {
     let clock = Clock::new();
     let mut leader = Leader::new(ME, &assignment(0, 3, &[ME, TWO]), Offset(0), Offset(0), 1, &clock.at(0));
