@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::plan::{ControlRequest, LeaderAndIsr, StopReplica};
 use crate::requests::{self, Sender};
 use crate::vital;
-use crate::world::Event;
+use crate::world::{Event, RoleAnswer};
 
 /// Kafka's pause before a control request is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -280,15 +280,16 @@ impl Line {
         }
         let name = |id: Uuid| request.topic_ids.iter().find(|(_, known)| **known == id).map(|(name, _)| name);
         let by_topic = answer.topics.iter().filter_map(|topic| Some((name(topic.topic_id)?, topic)));
-        let partitions = by_topic.flat_map(|(name, topic)| {
-            let partition =
+        let roles = by_topic.flat_map(|(name, topic)| {
+            let role =
                 |error: &client::wire::messages::leader_and_isr_response::LeaderAndIsrPartitionError| {
                     let partition = TopicPartition::new(name.clone(), error.partition_index);
-                    (partition, ErrorCode::from_code(error.error_code))
+                    let version = request.partitions.get(&partition)?.leadership.partition_epoch;
+                    Some(RoleAnswer { partition, version, error: ErrorCode::from_code(error.error_code) })
                 };
-            topic.partition_errors.iter().map(partition).collect::<Vec<_>>()
+            topic.partition_errors.iter().filter_map(role).collect::<Vec<_>>()
         });
-        Some(Event::LeaderAndIsrAnswered { broker: self.to, partitions: partitions.collect() })
+        Some(Event::LeaderAndIsrAnswered { broker: self.to, roles: roles.collect() })
     }
 
     /// An answer concerns the controller as far as replicas were to be deleted; an error of the

@@ -22,16 +22,45 @@ enum Reach {
     Told(Option<LogEnd>),
 }
 
+/// Replicas outside the ISR that count where its members lose the ends of their logs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// They hold whatever was acknowledged with acks=all.
+    pub eligible: Vec<BrokerId>,
+    /// They may: until the leader has heard of the state it acknowledges nothing without them. And those that were
+    /// eligible and lost something themselves: that may be less than what the others lost.
+    pub uncertain: Vec<BrokerId>,
+    /// Whether ZooKeeper keeps it. While enough members are in sync it is for the moment only.
+    pub is_kept: bool,
+}
+
+static NOBODY: Outside = Outside { eligible: Vec::new(), uncertain: Vec::new(), is_kept: false };
+
+impl Outside {
+    pub fn is_empty(&self) -> bool {
+        self.eligible.is_empty() && self.uncertain.is_empty()
+    }
+
+    fn all(&self) -> impl Iterator<Item = BrokerId> {
+        self.eligible.iter().chain(&self.uncertain).copied()
+    }
+
+    /// Leaves out who is none of these.
+    pub fn retain(&mut self, replicas: &[BrokerId]) {
+        self.eligible.retain(|id| replicas.contains(id));
+        self.uncertain.retain(|id| replicas.contains(id));
+    }
+}
+
 /// What is known of one partition's replicas beyond its state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
     /// Members of the ISR that lost the ends of their logs.
     losers: BTreeSet<BrokerId>,
-    /// Replicas outside the ISR that hold whatever was acknowledged with acks=all.
-    eligible: Vec<BrokerId>,
-    /// The version of the state that `eligible` belongs to.
+    outside: Outside,
+    /// The version of the state that `outside` belongs to.
     version: ZkVersion,
-    /// Whether ZooKeeper has a node with `eligible`, or an older one.
+    /// Whether ZooKeeper has a node with `outside`, or an older one.
     noted: bool,
     reaches: BTreeMap<BrokerId, Reach>,
 }
@@ -71,12 +100,12 @@ impl Record {
 
     /// Whether there is nothing to remember.
     pub fn is_empty(&self) -> bool {
-        self.losers.is_empty() && self.eligible.is_empty() && !self.noted
+        self.losers.is_empty() && self.outside.is_empty() && !self.noted
     }
 
     /// As ZooKeeper has it. It counts only for the version of the state that it names.
-    pub fn load(&mut self, eligible: Vec<BrokerId>, version: ZkVersion) {
-        *self = Record { eligible, version, noted: true, ..Record::default() };
+    pub fn load(&mut self, outside: Outside, version: ZkVersion) {
+        *self = Record { outside, version, noted: true, ..Record::default() };
     }
 
     /// The broker came back, and its log may lack its end. Whether that changes what ZooKeeper has.
@@ -85,9 +114,24 @@ impl Record {
             self.losers.insert(broker);
         }
         self.reaches.remove(&broker);
-        let before = self.eligible.len();
-        self.eligible.retain(|&id| id != broker);
-        self.eligible.len() < before
+        let Outside { eligible, uncertain, .. } = &mut self.outside;
+        let Some(place) = eligible.iter().position(|&id| id == broker) else { return false };
+        eligible.remove(place);
+        uncertain.push(broker);
+        true
+    }
+
+    /// The next controller is to know who counts, however many are in sync. Whether that changes what ZooKeeper has.
+    pub fn keep(&mut self) -> bool {
+        let is_new = !self.outside.is_kept && !self.outside.is_empty();
+        self.outside.is_kept |= is_new;
+        is_new
+    }
+
+    /// The leader acts by the present state: what it acknowledges from now on, those outside lack. Whether that
+    /// changes what ZooKeeper has.
+    pub fn leader_heard(&mut self) -> bool {
+        !std::mem::take(&mut self.outside.uncertain).is_empty() && self.outside.is_kept
     }
 
     /// What the broker said is no longer so: it is gone, or another run of it is there.
@@ -110,39 +154,41 @@ impl Record {
         }
     }
 
-    /// The eligible replicas once the state has gone from `before` to `after`. While fewer than
-    /// `min_insync` are in sync nothing is acknowledged with acks=all, and who leaves has all that
-    /// was; with enough of them, those outside fall behind.
-    pub fn eligible_after(
-        &self,
-        before: &Leadership,
-        after: &Leadership,
-        min_insync: usize,
-    ) -> Vec<BrokerId> {
-        match after.isr.len() >= min_insync {
-            true => Vec::new(),
-            false => self.left_out(before, after),
-        }
-    }
-
-    /// Those outside the next ISR who hold all that was acknowledged until now.
-    pub fn left_out(&self, before: &Leadership, after: &Leadership) -> Vec<BrokerId> {
+    /// Who counts once the state has gone from `before` to `after`. While fewer than `min_insync` are in sync nothing
+    /// is acknowledged with acks=all, and who leaves has all that was; with enough of them, those outside fall
+    /// behind as soon as the leader knows that it need not wait for them.
+    pub fn outside_after(&self, before: &Leadership, after: &Leadership, min_insync: usize) -> Outside {
         if after.recovery == Recovery::Recovering && before.recovery == Recovery::Recovered {
             // An unclean election begins anew.
-            return Vec::new();
+            return Outside::default();
         }
-        let held = before.isr.iter().chain(self.eligible(before)).copied();
-        let held: BTreeSet<BrokerId> =
-            held.filter(|id| !after.isr.contains(id) && !self.losers.contains(id)).collect();
-        held.into_iter().collect()
+        let known = self.outside(before);
+        let is_out = |id: &BrokerId| !after.isr.contains(id);
+        let members = || before.isr.iter().copied();
+        let holds_all = |id: &BrokerId| is_out(id) && !self.losers.contains(id);
+        let too_few = after.isr.len() < min_insync;
+        let eligible: BTreeSet<BrokerId> = match too_few {
+            true => members().chain(known.eligible.iter().copied()).filter(holds_all).collect(),
+            false => BTreeSet::new(),
+        };
+        let others = members().chain(known.all()).filter(is_out);
+        let uncertain: BTreeSet<BrokerId> = others.filter(|id| !eligible.contains(id)).collect();
+        let mut outside = Outside {
+            eligible: eligible.into_iter().collect(),
+            uncertain: uncertain.into_iter().collect(),
+            is_kept: false,
+        };
+        let was_kept = known.is_kept && !known.uncertain.is_empty();
+        outside.is_kept = (too_few || was_kept) && !outside.is_empty();
+        outside
     }
 
-    /// A state was written, with the list of those who are eligible now.
-    pub fn written(&mut self, state: &Leadership, eligible: Vec<BrokerId>) {
+    /// A state was written, with the list of those who count now.
+    pub fn written(&mut self, state: &Leadership, outside: Outside) {
         self.read(state);
-        self.eligible = eligible;
         self.version = state.partition_epoch;
-        self.note_eligible();
+        self.noted = outside.is_kept;
+        self.outside = outside;
     }
 
     /// A state was read that somebody else wrote.
@@ -160,14 +206,15 @@ impl Record {
         self.noted
     }
 
-    /// ZooKeeper has the list now, or none if nobody is in it.
-    pub fn note_eligible(&mut self) {
-        self.noted = !self.eligible.is_empty();
+    /// ZooKeeper has the list as it is now, or none if nobody is in it.
+    pub fn note(&mut self) {
+        self.noted = !self.outside.is_empty();
+        self.outside.is_kept = self.noted;
     }
 
     /// Those that count for this state.
-    pub fn eligible(&self, state: &Leadership) -> &[BrokerId] {
-        if self.version == state.partition_epoch { &self.eligible } else { &[] }
+    pub fn outside(&self, state: &Leadership) -> &Outside {
+        if self.version == state.partition_epoch { &self.outside } else { &NOBODY }
     }
 
     pub fn choose(
@@ -202,13 +249,14 @@ impl Record {
             Some(Reach::Asked) | None => None,
         };
         // An eligible replica that cannot be asked, on a broker of Kafka's, holds what counts.
-        let holds_all = |id: &BrokerId| end(id).is_none() && self.eligible(current).contains(id);
+        let outside = self.outside(current);
+        let holds_all = |id: &BrokerId| end(id).is_none() && outside.eligible.contains(id);
         let furthest = candidates()
             .enumerate()
             .max_by_key(|(place, id)| (holds_all(id), end(id), current.isr.contains(id), Reverse(*place)));
         match furthest {
             Some((_, leader)) => {
-                let is_whole = current.isr.contains(&leader) || self.eligible(current).contains(&leader);
+                let is_whole = current.isr.contains(&leader) || outside.all().any(|id| id == leader);
                 let recovery = if is_whole { current.recovery } else { Recovery::Recovering };
                 Choice::Elect(election::alone(current, leader, recovery))
             }
@@ -218,14 +266,15 @@ impl Record {
 
     /// Who may hold more and is not there.
     fn missing(&self, current: &Leadership, online: &BTreeSet<BrokerId>) -> Option<Choice> {
-        let eligible = self.eligible(current);
+        let Outside { eligible, uncertain, .. } = self.outside(current);
         if eligible.iter().any(|id| online.contains(id)) {
             return None;
         }
         if !eligible.is_empty() {
-            return Some(Choice::Wait { replicas: eligible.to_vec(), any: true });
+            return Some(Choice::Wait { replicas: eligible.clone(), any: true });
         }
-        let away: Vec<BrokerId> = current.isr.iter().copied().filter(|id| !online.contains(id)).collect();
+        let away: Vec<BrokerId> =
+            current.isr.iter().chain(uncertain).copied().filter(|id| !online.contains(id)).collect();
         (!away.is_empty()).then_some(Choice::Wait { replicas: away, any: false })
     }
 }
@@ -297,6 +346,10 @@ mod tests {
         }
     }
 
+    fn kept(eligible: &[i32], uncertain: &[i32]) -> Outside {
+        Outside { eligible: ids(eligible), uncertain: ids(uncertain), is_kept: true }
+    }
+
     fn end(epoch: i32, offset: i64) -> Option<LogEnd> {
         Some(LogEnd { epoch: LeaderEpoch(epoch), offset: Offset(offset) })
     }
@@ -304,7 +357,7 @@ mod tests {
     /// Members that lost records, who is eligible, and what was told.
     fn record(losers: &[i32], eligible: &[i32], told: &[(i32, Option<LogEnd>)]) -> Record {
         let mut record = Record::default();
-        record.load(ids(eligible), ZkVersion(9));
+        record.load(kept(eligible, &[]), ZkVersion(9));
         for &loser in losers {
             record.lost_tail(BrokerId(loser), &ids(losers));
         }
@@ -381,7 +434,7 @@ mod tests {
     #[test]
     fn a_word_that_belongs_to_another_version_counts_for_nothing() {
         let mut foreign = Record::default();
-        foreign.load(ids(&[2]), ZkVersion(8));
+        foreign.load(kept(&[2], &[3]), ZkVersion(8));
         foreign.lost_tail(BrokerId(1), &ids(&[1]));
         foreign.asked(&ids(&[1]));
         foreign.told(BrokerId(1), end(4, 80));
@@ -393,19 +446,52 @@ mod tests {
         let empty = Record::default();
         let with = |eligible: &[i32]| record(&[], eligible, &[]);
         let after = |record: &Record, before: &[i32], after: &[i32]| {
-            record.eligible_after(&state(1, before), &state(1, after), 2)
+            record.outside_after(&state(1, before), &state(1, after), 2)
         };
-        assert_eq!(after(&empty, &[1, 2, 3], &[1, 2]), []);
-        assert_eq!(after(&empty, &[1, 2], &[1]), ids(&[2]));
-        assert_eq!(after(&empty, &[1, 2, 3], &[1]), ids(&[2, 3]));
-        assert_eq!(after(&with(&[2]), &[1], &[1]), ids(&[2]));
-        assert_eq!(after(&with(&[2]), &[1], &[1, 3]), []);
-        assert_eq!(after(&with(&[2]), &[1], &[2]), ids(&[1]));
-        assert_eq!(empty.eligible_after(&state(1, &[1, 2]), &state(1, &[1]), 1), []);
-        // One that lost records is not, and an unclean election begins anew.
-        assert_eq!(after(&record(&[1], &[], &[]), &[1, 2], &[2]), []);
+        let for_now =
+            |uncertain: &[i32]| Outside { uncertain: ids(uncertain), is_kept: false, ..Outside::default() };
+        assert_eq!(after(&empty, &[1, 2, 3], &[1, 2]), for_now(&[3]));
+        assert_eq!(after(&empty, &[1, 2], &[1]), kept(&[2], &[]));
+        assert_eq!(after(&empty, &[1, 2, 3], &[1]), kept(&[2, 3], &[]));
+        assert_eq!(after(&with(&[2]), &[1], &[1]), kept(&[2], &[]));
+        assert_eq!(after(&with(&[2]), &[1], &[1, 3]), for_now(&[2]));
+        assert_eq!(after(&with(&[2]), &[1], &[2]), kept(&[1], &[]));
+        assert_eq!(empty.outside_after(&state(1, &[1, 2]), &state(1, &[1]), 1), for_now(&[2]));
+        let mut lasting = Record::default();
+        lasting.written(&state(-1, &[1, 2]), for_now(&[3]));
+        assert!(lasting.keep() && !lasting.keep());
+        assert_eq!(after(&lasting, &[1, 2], &[1, 2]), kept(&[], &[3]));
+        // One that lost records may have more than others that did, and an unclean election begins anew.
+        assert_eq!(after(&record(&[1], &[], &[]), &[1, 2], &[2]), kept(&[], &[1]));
         let unclean = Leadership { recovery: Recovery::Recovering, ..state(3, &[3]) };
-        assert_eq!(with(&[2]).eligible_after(&state(-1, &[1]), &unclean, 2), []);
+        assert_eq!(with(&[2]).outside_after(&state(-1, &[1]), &unclean, 2), Outside::default());
+    }
+
+    #[test]
+    fn who_may_hold_more_is_waited_for_until_the_leader_goes_on_without() {
+        let mut record = Record::default();
+        // 3 left while the leader may have been gone; then 2 left, and lost the end of its log.
+        let before = state(1, &[1, 2]);
+        record.written(&before, record.outside_after(&state(1, &[1, 2, 3]), &before, 2));
+        record.written(&state(1, &[1]), record.outside_after(&before, &state(1, &[1]), 2));
+        assert_eq!(record.outside, kept(&[2], &[3]));
+        assert!(record.lost_tail(BrokerId(2), &ids(&[1])) && !record.lost_tail(BrokerId(2), &ids(&[1])));
+        assert_eq!(record.outside, kept(&[], &[3, 2]));
+        let mut told = record.clone();
+        // Then 1 did so too.
+        record.lost_tail(BrokerId(1), &ids(&[1]));
+        record.asked(&ids(&[1]));
+        record.told(BrokerId(1), end(4, 90));
+        assert_eq!(choose(&record, &[1], &[1], Haste::None), wait(&[3, 2], false));
+        assert_eq!(choose(&record, &[1], &[1], Haste::Unclean), elected(1, Recovery::Recovered));
+        record.asked(&ids(&[2, 3]));
+        record.told(BrokerId(2), end(4, 80));
+        record.told(BrokerId(3), end(4, 100));
+        assert_eq!(choose(&record, &[1], &[1, 3], Haste::None), wait(&[2], false));
+        assert_eq!(choose(&record, &[1], &[1, 2, 3], Haste::None), elected(3, Recovery::Recovered));
+        // Or 1 was there all the time.
+        assert!(told.leader_heard() && !told.leader_heard());
+        assert_eq!(told.outside, kept(&[], &[]));
     }
 
     #[test]
@@ -415,16 +501,17 @@ mod tests {
         let noted = standing.change(&partition, |record| record.lost_tail(BrokerId(1), &ids(&[1])));
         let waits = |standing: &Standing| standing.depending_on(BrokerId(1)).next().is_some();
         assert!(!noted && waits(&standing));
-        standing.change(&partition, |record| record.written(&state(-1, &[1]), Vec::new()));
+        standing.change(&partition, |record| record.written(&state(-1, &[1]), Outside::default()));
         assert!(waits(&standing), "it still has no leader");
-        standing.change(&partition, |record| record.written(&state(2, &[2]), Vec::new()));
+        standing.change(&partition, |record| record.written(&state(2, &[2]), Outside::default()));
         assert!(!waits(&standing));
         assert_eq!(standing.get(&partition), None);
 
-        standing.change(&partition, |record| record.load(ids(&[2]), ZkVersion(9)));
+        standing.change(&partition, |record| record.load(kept(&[2], &[3]), ZkVersion(9)));
         assert!(standing.change(&partition, |record| record.lost_tail(BrokerId(2), &ids(&[1]))));
+        assert!(standing.change(&partition, Record::leader_heard));
         assert!(standing.get(&partition).is_some_and(Record::is_noted), "the node has to go");
-        standing.change(&partition, Record::note_eligible);
+        standing.change(&partition, Record::note);
         assert_eq!(standing.get(&partition), None);
     }
 }

@@ -154,9 +154,18 @@ pub enum Event {
     /// Time to look whether leadership is spread as the assignments prefer it.
     LeadersDueForRebalance,
     /// A broker's answer to a LeaderAndIsr request.
-    LeaderAndIsrAnswered { broker: BrokerId, partitions: Vec<(TopicPartition, ErrorCode)> },
+    LeaderAndIsrAnswered { broker: BrokerId, roles: Vec<RoleAnswer> },
     /// How far the logs of a broker's registration reach; `None` where it has no log that it can read.
     LogEndsAnswered { broker: BrokerId, epoch: BrokerEpoch, ends: Vec<(TopicPartition, Option<LogEnd>)> },
     /// A broker's answer to a StopReplica request, as far as it was to delete.
     ReplicasDeleted { broker: BrokerId, partitions: Vec<(TopicPartition, ErrorCode)> },
+}
+
+/// What a broker says to the role it was told for one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleAnswer {
+    pub partition: TopicPartition,
+    /// Of the state that it was told.
+    pub version: ZkVersion,
+    pub error: ErrorCode,
 }

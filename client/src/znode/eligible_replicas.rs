@@ -1,6 +1,6 @@
 //! `/ottla/eligible_replicas/<topic>-<partition>`: replicas outside the ISR that hold every record that was
-//! acknowledged with acks=all (KIP-966 calls them eligible leader replicas). A controller writes it
-//! together with the partition's state, and names the version that gives to the state: where the two
+//! acknowledged with acks=all (KIP-966 calls them eligible leader replicas), and others that may hold
+//! more than members who lost the ends of their logs. A controller writes it together with the partition's state, and names the version that gives to the state: where the two
 //! differ somebody wrote the state who knows nothing of this, and it counts for nothing.
 
 use super::ZnodeError;
@@ -31,16 +31,22 @@ pub struct EligibleReplicas {
     /// The data version of the partition's state that this belongs to.
     pub state_version: ZkVersion,
     pub replicas: Vec<BrokerId>,
+    /// They hold less than that for all that is known, but may hold what every member of the ISR has lost: they left
+    /// it while its leader may have been gone already, or were in the list before and have lost something too.
+    pub uncertain: Vec<BrokerId>,
 }
 
 impl EligibleReplicas {
     pub fn encode(&self) -> Vec<u8> {
-        Object::new()
+        let node = Object::new()
             .number("version", 1)
             .string("topic_id", &self.topic_id.to_string())
             .number("state_version", self.state_version.0)
-            .raw("replicas", &json::brokers(&self.replicas))
-            .into_bytes()
+            .raw("replicas", &json::brokers(&self.replicas));
+        match self.uncertain.is_empty() {
+            true => node.into_bytes(),
+            false => node.raw("uncertain", &json::brokers(&self.uncertain)).into_bytes(),
+        }
     }
 
     pub fn decode(data: &[u8]) -> Result<EligibleReplicas, ZnodeError> {
@@ -57,6 +63,7 @@ impl EligibleReplicas {
             topic_id,
             state_version: ZkVersion(fields.i32("state_version")?),
             replicas: fields.brokers("replicas")?,
+            uncertain: fields.brokers_if_any("uncertain")?.unwrap_or_default(),
         })
     }
 }
@@ -71,10 +78,15 @@ mod tests {
             topic_id: Uuid::parse("7fJ2Vx0wQ0uC1nXo4sQm3A").unwrap(),
             state_version: ZkVersion(7),
             replicas: vec![BrokerId(2), BrokerId(3)],
+            uncertain: Vec::new(),
         };
         let text = r#"{"version":1,"topic_id":"7fJ2Vx0wQ0uC1nXo4sQm3A","state_version":7,"replicas":[2,3]}"#;
         assert_eq!(String::from_utf8(eligible.encode()).unwrap(), text);
-        assert_eq!(EligibleReplicas::decode(text.as_bytes()), Ok(eligible));
+        assert_eq!(EligibleReplicas::decode(text.as_bytes()), Ok(eligible.clone()));
+        let doubtful = EligibleReplicas { uncertain: vec![BrokerId(4)], ..eligible };
+        let text = text.replace("}", r#","uncertain":[4]}"#);
+        assert_eq!(String::from_utf8(doubtful.encode()).unwrap(), text);
+        assert_eq!(EligibleReplicas::decode(text.as_bytes()), Ok(doubtful));
         let odd = EligibleReplicas::decode(br#"{"topic_id":"x"}"#).unwrap_err().to_string();
         assert_eq!(
             odd,

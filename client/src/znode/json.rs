@@ -210,6 +210,10 @@ impl<'a> Fields<'a> {
         self.as_brokers(field, self.required(field)?)
     }
 
+    pub(super) fn brokers_if_any(&self, field: &'static str) -> Result<Option<Vec<BrokerId>>, ZnodeError> {
+        self.get(field).map(|value| self.as_brokers(field, value)).transpose()
+    }
+
     pub(super) fn as_brokers(
         &self,
         field: &'static str,

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use client::ids::{BrokerId, TopicPartition, Uuid, ZkVersion};
+use client::ids::{TopicPartition, Uuid, ZkVersion};
 use client::znode::eligible_replicas::{self, ELIGIBLE_REPLICAS, EligibleReplicas};
 
 use super::Term;
 use crate::cluster::Leadership;
-use crate::standing::Record;
+use crate::standing::{Outside, Record};
 use crate::store;
 use crate::world::{Rejection, Trouble, World, Write};
 
@@ -26,7 +26,9 @@ impl<W: World> Term<W> {
             let list = node.and_then(|node| EligibleReplicas::decode(&node.data).ok());
             match list.filter(|list| self.is_current(&partition, list)) {
                 Some(list) => {
-                    self.standing.change(&partition, |record| record.load(list.replicas, list.state_version));
+                    let outside =
+                        Outside { eligible: list.replicas, uncertain: list.uncertain, is_kept: true };
+                    self.standing.change(&partition, |record| record.load(outside, list.state_version));
                 }
                 None => foreign.push(Write::Delete { path: eligible_replicas::path(&partition) }),
             }
@@ -42,23 +44,23 @@ impl<W: World> Term<W> {
         version == Some(list.state_version) && self.cluster.topic_id(&partition.topic) == Some(list.topic_id)
     }
 
-    /// Who is eligible once these states are written. Only where somebody is left out the topic's
+    /// Who counts outside the ISRs once these states are written. Only where somebody is left out the topic's
     /// `min.insync.replicas` is read.
-    pub(super) async fn eligible_after(
+    pub(super) async fn outside_after(
         &self,
         decided: &[(TopicPartition, Leadership)],
-    ) -> Result<Vec<Vec<BrokerId>>, Trouble> {
+    ) -> Result<Vec<Outside>, Trouble> {
         let nothing = Record::default();
-        let judged = |(partition, next): &(TopicPartition, Leadership), min: usize| -> Vec<BrokerId> {
-            let Some(before) = self.cluster.leadership(partition) else { return Vec::new() };
+        let judged = |(partition, next): &(TopicPartition, Leadership), min: usize| -> Outside {
+            let Some(before) = self.cluster.leadership(partition) else { return Outside::default() };
             if self.cluster.is_to_delete(&partition.topic) {
-                return Vec::new();
+                return Outside::default();
             }
             let replicas = self.cluster.replicas(partition);
             let record = self.standing.get(partition).unwrap_or(&nothing);
-            let mut eligible = record.eligible_after(before, next, min.min(replicas.len()));
-            eligible.retain(|id| replicas.contains(id));
-            eligible
+            let mut outside = record.outside_after(before, next, min.min(replicas.len()));
+            outside.retain(replicas);
+            outside
         };
         let concerned: BTreeSet<Arc<str>> = decided
             .iter()
@@ -72,31 +74,26 @@ impl<W: World> Term<W> {
     }
 
     /// The write of a state, and with it that of its list.
-    pub(super) fn write_of(
-        &self,
-        partition: &TopicPartition,
-        next: &Leadership,
-        eligible: &[BrokerId],
-    ) -> Write {
+    pub(super) fn write_of(&self, partition: &TopicPartition, next: &Leadership, outside: &Outside) -> Write {
         let state = store::set_state(partition, next);
         // The version that the state will have.
         let version = ZkVersion(next.partition_epoch.0.wrapping_add(1));
-        match self.list(partition, version, eligible) {
+        match self.list(partition, version, outside) {
             Some(list) => Write::Together(vec![state, list]),
             None => state,
         }
     }
 
     /// `None`: there is no list, and none is needed.
-    fn list(&self, partition: &TopicPartition, version: ZkVersion, eligible: &[BrokerId]) -> Option<Write> {
+    fn list(&self, partition: &TopicPartition, version: ZkVersion, outside: &Outside) -> Option<Write> {
         let path = eligible_replicas::path(partition);
         let is_noted = self.standing.get(partition).is_some_and(Record::is_noted);
-        if eligible.is_empty() {
+        if outside.is_empty() || !outside.is_kept {
             return is_noted.then_some(Write::Delete { path });
         }
         let topic_id: Uuid = self.cluster.topic_id(&partition.topic)?;
-        let list = EligibleReplicas { topic_id, state_version: version, replicas: eligible.to_vec() };
-        let data = list.encode();
+        let (replicas, uncertain) = (outside.eligible.clone(), outside.uncertain.clone());
+        let data = EligibleReplicas { topic_id, state_version: version, replicas, uncertain }.encode();
         Some(match is_noted {
             true => Write::Set { path, data, version: None },
             false => Write::Create { path, data },
@@ -132,15 +129,16 @@ impl<W: World> Term<W> {
         if partitions.is_empty() {
             return Ok(());
         }
+        self.ensure_lists().await?;
         let writes = partitions.iter().filter_map(|partition| {
             let state = self.cluster.leadership(partition)?;
-            let eligible = self.standing.get(partition)?.eligible(state);
-            self.list(partition, state.partition_epoch, eligible)
+            let outside = self.standing.get(partition)?.outside(state);
+            self.list(partition, state.partition_epoch, outside)
         });
         let writes: Vec<Write> = writes.collect();
         self.world.commit(writes).await?;
         for partition in partitions {
-            self.standing.change(partition, Record::note_eligible);
+            self.standing.change(partition, Record::note);
         }
         Ok(())
     }

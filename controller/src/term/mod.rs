@@ -96,9 +96,7 @@ impl<W: World> Term<W> {
             Event::IsrsChanged => self.isrs_changed().await,
             Event::LogDirsFailed => self.log_dirs_failed().await,
             Event::LeadersDueForRebalance => self.rebalance_leaders().await,
-            Event::LeaderAndIsrAnswered { broker, partitions } => {
-                self.leader_and_isr_answered(broker, &partitions).await
-            }
+            Event::LeaderAndIsrAnswered { broker, roles } => self.roles_answered(broker, &roles).await,
             Event::LogEndsAnswered { broker, epoch, ends } => {
                 self.log_ends_answered(broker, epoch, ends).await
             }

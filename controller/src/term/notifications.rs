@@ -8,8 +8,10 @@ use client::wire::ErrorCode;
 use client::znode::{admin, notification};
 
 use super::{Replica, Term};
+use crate::cluster::Leadership;
+use crate::standing::Record;
 use crate::store;
-use crate::world::{Node, Trouble, World, Write};
+use crate::world::{Node, RoleAnswer, Trouble, World, Write};
 
 impl<W: World> Term<W> {
     /// Brokers of inter-broker protocol 2.6 and earlier wrote states themselves.
@@ -68,17 +70,26 @@ impl<W: World> Term<W> {
         Ok(())
     }
 
-    /// A broker tells of each replica whether its directory works. Other errors are everyday
-    /// traffic: a role told twice is answered STALE_CONTROLLER_EPOCH.
-    pub(super) async fn leader_and_isr_answered(
+    /// A broker tells of each replica whether its directory works, and a leader that it knows the ISR. Other errors
+    /// are everyday traffic: a role told twice is answered STALE_CONTROLLER_EPOCH.
+    pub(super) async fn roles_answered(
         &mut self,
         broker: BrokerId,
-        partitions: &[(TopicPartition, ErrorCode)],
+        roles: &[RoleAnswer],
     ) -> Result<(), Trouble> {
         let mut lost: Vec<Replica> = Vec::new();
-        for (partition, error) in partitions {
+        let mut heard = Vec::new();
+        for RoleAnswer { partition, version, error } in roles {
             if !self.cluster.replicas(partition).contains(&broker) {
                 continue;
+            }
+            let leads_by_it =
+                |state: &Leadership| state.leader == broker && state.partition_epoch == *version;
+            if matches!(error, ErrorCode::None | ErrorCode::StaleControllerEpoch)
+                && self.cluster.leadership(partition).is_some_and(leads_by_it)
+                && self.standing.change(partition, Record::leader_heard)
+            {
+                heard.push(partition.clone());
             }
             match error {
                 ErrorCode::None if self.cluster.set_dir_online(broker, partition) => {
@@ -91,6 +102,7 @@ impl<W: World> Term<W> {
                 _ => {}
             }
         }
+        self.rewrite_lists(&heard).await?;
         match lost.is_empty() {
             true => Ok(()),
             false => self.became_offline(lost).await,

@@ -9,7 +9,7 @@ use super::Term;
 use crate::cluster::{Leadership, PartitionState};
 use crate::election::{self, Unclean};
 use crate::plan::Batch;
-use crate::standing::{Choice, Haste};
+use crate::standing::{Choice, Haste, Outside};
 use crate::states::partition_may;
 use crate::store;
 use crate::world::{Rejection, Trouble, World};
@@ -314,18 +314,18 @@ impl<W: World> Term<W> {
         decided: Vec<(TopicPartition, Leadership)>,
         outcomes: &mut Outcomes,
     ) -> Result<(Vec<TopicPartition>, Vec<TopicPartition>), Trouble> {
-        let lists = self.eligible_after(&decided).await?;
-        if lists.iter().any(|list| !list.is_empty()) {
+        let lists = self.outside_after(&decided).await?;
+        if lists.iter().any(|list| list.is_kept) {
             self.ensure_lists().await?;
         }
         let writes = decided.iter().zip(&lists);
         let writes = writes.map(|((partition, state), list)| self.write_of(partition, state, list)).collect();
         let results = self.world.commit(writes).await?;
         let (mut written, mut overtaken) = (Vec::new(), Vec::new());
-        for (((partition, state), eligible), result) in decided.into_iter().zip(lists).zip(results) {
+        for (((partition, state), outside), result) in decided.into_iter().zip(lists).zip(results) {
             match result {
                 Ok(version) => {
-                    self.take_in(&partition, state, version, eligible);
+                    self.take_in(&partition, state, version, outside);
                     written.push(partition);
                 }
                 Err(Rejection::BadVersion) => overtaken.push(partition),
@@ -342,7 +342,7 @@ impl<W: World> Term<W> {
         partition: &TopicPartition,
         state: Leadership,
         version: ZkVersion,
-        eligible: Vec<BrokerId>,
+        outside: Outside,
     ) {
         if let Some(before) = self.cluster.leadership(partition) {
             let leader_epoch = state.leader_epoch;
@@ -355,7 +355,7 @@ impl<W: World> Term<W> {
             }
         }
         let state = Leadership { partition_epoch: version, ..state };
-        self.standing.change(partition, |record| record.written(&state, eligible));
+        self.standing.change(partition, |record| record.written(&state, outside));
         self.cluster.put_leadership(partition, state);
     }
 

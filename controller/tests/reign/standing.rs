@@ -1,23 +1,25 @@
 //! What becomes of a partition all of whose in-sync replicas lost the ends of their logs.
 
 use client::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use client::wire::ErrorCode;
 use client::wire::messages::ElectLeadersRequest;
 use client::znode::commit::LogEnd;
 use client::znode::unclean_stop::UncleanStop;
 use controller::world::Event;
 use futures::executor::block_on;
 
-use crate::check;
 use crate::memory::{Memory, Reign};
+use crate::{answers, check};
 
 const LIST: &str = "/ottla/eligible_replicas/t-0";
 const STOP: &str = "/ottla/unclean_stops/1.b";
 
-/// Broker 1 leads, 2 leaves the ISR while two must be in sync, 1 dies.
+/// Broker 1 leads, 3 leaves the ISR and 1 knows it; 2 leaves while two must be in sync, 1 dies.
 fn last_replica_gone() -> Reign {
     let mut reign = Reign::with_topic(3, &[&[1, 2, 3]]);
     reign.memory.configure("t", "min.insync.replicas", "2");
     reign.dies(3);
+    reign.on(answers(1, 1, ErrorCode::None));
     reign.dies(2);
     reign.dies(1);
     assert_eq!(reign.state("t", 0), "leader -1, leader epoch 3, isr 1, controller 1; version 3");
@@ -59,6 +61,7 @@ fn lists_are_written_with_the_states_they_belong_to() {
         &writes(&reign.dies(3)),
         "set t/partitions/0/state: leader 1, leader epoch 1, isr 1 2, controller 1; version 1",
     );
+    check(&reign.on(answers(1, 1, ErrorCode::None)), "");
     check(
         &writes(&reign.dies(2)),
         r#"create /ottla
@@ -99,10 +102,11 @@ fn a_last_replica_that_lost_records_waits_and_the_furthest_log_leads() {
     assert_eq!(reign.state("t", 0), "leader -1, leader epoch 3, isr 1, controller 1; version 3");
     check(
         &writes(&tells(&mut reign, 2, 2, 100)),
-        "set t/partitions/0/state: leader 2, leader epoch 4, isr 2, controller 1; version 4
-         with it delete /ottla/eligible_replicas/t-0
-         delete /ottla/unclean_stops/1.b",
+        r#"set t/partitions/0/state: leader 2, leader epoch 4, isr 2, controller 1; version 4
+           with it set /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":4,"replicas":[],"uncertain":[1]}; version 2
+           delete /ottla/unclean_stops/1.b"#,
     );
+    check(&reign.on(answers(2, 4, ErrorCode::None)), "delete /ottla/eligible_replicas/t-0");
     check(&tells(&mut reign, 2, 2, 100), "");
 }
 
@@ -189,6 +193,51 @@ fn an_operator_may_do_without_those_who_are_away() {
 }
 
 #[test]
+fn who_left_while_the_leader_was_gone_is_waited_for() {
+    let mut reign = Reign::with_topic(4, &[&[1, 2, 3]]);
+    reign.memory.configure("t", "min.insync.replicas", "2");
+    reign.dies(3);
+    // The machines of both others have stopped already, and 1 hears nothing of the ISR without 3.
+    check(
+        &writes(&returns_from_stop(&mut reign, 1)),
+        r#"create /ottla
+           create /ottla/eligible_replicas
+           set t/partitions/0/state: leader 2, leader epoch 2, isr 2, controller 1; version 2
+           with it create /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":2,"replicas":[1],"uncertain":[3]}; version 0
+           set /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":2,"replicas":[],"uncertain":[3,1]}; version 1
+           delete /ottla/unclean_stops/1.b"#,
+    );
+    reign.dies(2);
+    returns_from_stop(&mut reign, 2);
+    tells(&mut reign, 1, 0, 80);
+    tells(&mut reign, 2, 0, 90);
+    assert_eq!(reign.state("t", 0), "leader -1, leader epoch 3, isr 2, controller 1; version 3");
+    // The next controller knows it as well.
+    let mut second = Reign::begin(&reign.memory, 2);
+    tells(&mut second, 1, 0, 80);
+    tells(&mut second, 2, 0, 90);
+    assert_eq!(second.state("t", 0), "leader -1, leader epoch 3, isr 2, controller 1; version 3");
+    second.registers(3);
+    tells(&mut second, 3, 0, 100);
+    assert_eq!(second.state("t", 0), "leader 3, leader epoch 4, isr 3, controller 2; version 4");
+}
+
+#[test]
+fn a_list_loses_those_without_whom_the_leader_goes_on() {
+    let mut reign = Reign::with_topic(3, &[&[1, 2, 3]]);
+    reign.memory.configure("t", "min.insync.replicas", "2");
+    reign.dies(3);
+    reign.dies(2);
+    // Neither a former state nor a follower's word tells that.
+    check(&reign.on(answers(1, 1, ErrorCode::None)), "");
+    check(&reign.on(answers(2, 2, ErrorCode::None)), "");
+    check(
+        &reign.on(answers(1, 2, ErrorCode::StaleControllerEpoch)),
+        r#"set /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":2,"replicas":[2]}; version 1"#,
+    );
+}
+
+#[test]
 fn lists_go_with_their_topic() {
     let mut reign = Reign::with_topic(2, &[&[1, 2]]);
     reign.memory.configure("t", "min.insync.replicas", "2");
@@ -197,7 +246,7 @@ fn lists_go_with_their_topic() {
     assert!(reign.memory.data(LIST).is_some());
     reign.memory.request_deletion("t");
     reign.on(Event::DeletionsRequested);
-    for event in reign.memory.deletions_answered(client::wire::ErrorCode::None) {
+    for event in reign.memory.deletions_answered(ErrorCode::None) {
         reign.on(event);
     }
     assert_eq!(reign.memory.data(LIST), None);

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use broker::replicas::StopOrder;
-use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition};
+use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition, ZkVersion};
 use client::wire::ErrorCode;
 use client::wire::messages::ListOffsetsResponse;
 use controller::plan::ControlRequest;
 use controller::requests::{self, Sender};
-use controller::world::Event;
+use controller::world::{Event, RoleAnswer};
 
 use super::{Control, LISTENER, Message, Out, Place, Process, REQUEST_TIMEOUT, Tick};
 use crate::sim::reign::Work;
@@ -115,8 +115,16 @@ impl Process {
         let Some(request) = self.channels.answered(broker, id, out) else { return };
         let Some(reign) = self.candidate.reign_mut() else { return };
         match &*request {
-            Control::LeaderAndIsr(_) if error == ErrorCode::None => {
-                reign.put(Work::Event(Event::LeaderAndIsrAnswered { broker, partitions }));
+            Control::LeaderAndIsr(request) if error == ErrorCode::None => {
+                let role = |(partition, error): (TopicPartition, ErrorCode)| {
+                    let topic =
+                        request.topic_states.iter().find(|topic| *topic.topic_name == *partition.topic)?;
+                    let told =
+                        topic.partition_states.iter().find(|p| p.partition_index == partition.partition)?;
+                    Some(RoleAnswer { partition, version: ZkVersion(told.partition_epoch), error })
+                };
+                let roles = partitions.into_iter().filter_map(role).collect();
+                reign.put(Work::Event(Event::LeaderAndIsrAnswered { broker, roles }));
             }
             Control::StopReplica(request) => {
                 let deleted = StopOrder::all_of(request).into_iter().filter(|order| order.delete);
