@@ -1,0 +1,188 @@
+use client::ids::{ControllerEpoch, LeaderEpoch, Offset};
+
+use super::*;
+
+const ASSIGNED: [BrokerId; 3] = [BrokerId(1), BrokerId(2), BrokerId(3)];
+
+fn ids(ids: &[i32]) -> Vec<BrokerId> {
+    ids.iter().map(|&id| BrokerId(id)).collect()
+}
+
+fn state(leader: i32, isr: &[i32]) -> Leadership {
+    Leadership {
+        leader: BrokerId(leader),
+        leader_epoch: LeaderEpoch(7),
+        isr: ids(isr),
+        recovery: Recovery::Recovered,
+        partition_epoch: ZkVersion(9),
+        controller_epoch: ControllerEpoch(2),
+    }
+}
+
+fn kept(eligible: &[i32], uncertain: &[i32]) -> Outside {
+    Outside { eligible: ids(eligible), uncertain: ids(uncertain), is_kept: true }
+}
+
+fn end(epoch: i32, offset: i64) -> Option<LogEnd> {
+    Some(LogEnd { epoch: LeaderEpoch(epoch), offset: Offset(offset) })
+}
+
+/// Members that lost records, who is eligible, and what was told.
+fn record(losers: &[i32], eligible: &[i32], told: &[(i32, Option<LogEnd>)]) -> Record {
+    let mut record = Record::default();
+    record.load(kept(eligible, &[]), ZkVersion(9));
+    for &loser in losers {
+        record.lost_tail(BrokerId(loser), &ids(losers));
+    }
+    for &(broker, end) in told {
+        record.asked(&[BrokerId(broker)]);
+        assert!(record.told(BrokerId(broker), end));
+    }
+    record
+}
+
+fn choose(record: &Record, isr: &[i32], online: &[i32], haste: Haste) -> Choice {
+    record.choose(&ASSIGNED, &state(-1, isr), &ids(online).into_iter().collect(), haste)
+}
+
+fn elected(leader: i32, recovery: Recovery) -> Choice {
+    let next = Leadership { leader_epoch: LeaderEpoch(8), recovery, ..state(leader, &[leader]) };
+    Choice::Elect(next)
+}
+
+fn wait(replicas: &[i32], any: bool) -> Choice {
+    Choice::Wait { replicas: ids(replicas), any }
+}
+
+#[test]
+fn the_furthest_log_leads_once_everybody_that_counts_is_there_and_has_answered() {
+    use Recovery::{Recovered, Recovering};
+    let (short, long, later) = (end(4, 80), end(4, 100), end(5, 10));
+    // Members that lost records, eligible ones, answers; ISR, online; what comes of it.
+    type Case<'a> = (&'a [i32], &'a [i32], &'a [(i32, Option<LogEnd>)], &'a [i32], &'a [i32], Choice);
+    let table: &[Case] = &[
+        (&[], &[], &[], &[1], &[1, 2], Choice::Usual),
+        (&[1], &[], &[], &[1, 2], &[1], Choice::Usual),
+        (&[1], &[2], &[], &[1], &[1, 2], Choice::Ask(ids(&[1, 2]))),
+        (&[1], &[2], &[(1, short)], &[1], &[1, 2], Choice::Ask(ids(&[2]))),
+        // The eligible one is away, and may hold what the member lost.
+        (&[1], &[2], &[(1, long)], &[1], &[1], wait(&[2], true)),
+        (&[1], &[2, 3], &[(1, long), (3, short)], &[1], &[1, 3], elected(1, Recovered)),
+        (&[1], &[2], &[(1, short), (2, long)], &[1], &[1, 2], elected(2, Recovered)),
+        // It lost nothing after all, or no more than the other lacks.
+        (&[1], &[2], &[(1, long), (2, long)], &[1], &[1, 2], elected(1, Recovered)),
+        // A longer log of an earlier epoch holds what nobody acknowledged.
+        (&[1], &[2], &[(1, later), (2, long)], &[1], &[1, 2], elected(1, Recovered)),
+        // Nobody is eligible: whoever is there, as soon as all members are.
+        (&[1, 2], &[], &[(1, short)], &[1, 2], &[1], wait(&[2], false)),
+        (&[1, 2], &[], &[(1, short), (2, long)], &[1, 2], &[1, 2], elected(2, Recovered)),
+        (&[1], &[], &[(1, short)], &[1], &[1], elected(1, Recovered)),
+        (&[1], &[], &[(1, short), (3, long)], &[1], &[1, 3], elected(3, Recovering)),
+        (&[1], &[], &[(1, None), (3, None)], &[1], &[1, 3], elected(1, Recovered)),
+        (&[1], &[2], &[(1, long), (2, None)], &[1], &[1, 2], elected(2, Recovered)),
+    ];
+    for (losers, eligible, told, isr, online, expected) in table {
+        let record = record(losers, eligible, told);
+        let case =
+            format!("lost {losers:?}, eligible {eligible:?}, told {told:?}, isr {isr:?}, online {online:?}");
+        assert_eq!(&choose(&record, isr, online, Haste::None), expected, "{case}");
+    }
+}
+
+#[test]
+fn haste_gives_up_what_is_away_and_force_what_is_not_known() {
+    let mut waiting = record(&[1], &[2], &[(1, end(4, 80))]);
+    assert_eq!(choose(&waiting, &[1], &[1], Haste::None), wait(&[2], true));
+    assert_eq!(choose(&waiting, &[1], &[1], Haste::Unclean), elected(1, Recovery::Recovered));
+    waiting.asked(&ids(&[3]));
+    let silent = Choice::Listen(ids(&[3]));
+    assert_eq!(choose(&waiting, &[1], &[1, 3], Haste::Unclean), silent);
+    assert_eq!(choose(&waiting, &[1], &[1, 3], Haste::Forced), elected(1, Recovery::Recovered));
+    let unasked = record(&[1], &[2], &[]);
+    assert_eq!(choose(&unasked, &[1], &[1, 3], Haste::Forced), elected(1, Recovery::Recovered));
+    assert_eq!(choose(&unasked, &[1], &[], Haste::Forced), Choice::Usual);
+}
+
+#[test]
+fn a_word_that_belongs_to_another_version_counts_for_nothing() {
+    let mut foreign = Record::default();
+    foreign.load(kept(&[2], &[3]), ZkVersion(8));
+    foreign.lost_tail(BrokerId(1), &ids(&[1]));
+    foreign.asked(&ids(&[1]));
+    foreign.told(BrokerId(1), end(4, 80));
+    assert_eq!(choose(&foreign, &[1], &[1], Haste::None), elected(1, Recovery::Recovered));
+}
+
+#[test]
+fn who_leaves_while_too_few_are_in_sync_stays_eligible_until_enough_are() {
+    let empty = Record::default();
+    let with = |eligible: &[i32]| record(&[], eligible, &[]);
+    let after = |record: &Record, before: &[i32], after: &[i32]| {
+        record.outside_after(&state(1, before), &state(1, after), 2)
+    };
+    let for_now =
+        |uncertain: &[i32]| Outside { uncertain: ids(uncertain), is_kept: false, ..Outside::default() };
+    assert_eq!(after(&empty, &[1, 2, 3], &[1, 2]), for_now(&[3]));
+    assert_eq!(after(&empty, &[1, 2], &[1]), kept(&[2], &[]));
+    assert_eq!(after(&empty, &[1, 2, 3], &[1]), kept(&[2, 3], &[]));
+    assert_eq!(after(&with(&[2]), &[1], &[1]), kept(&[2], &[]));
+    assert_eq!(after(&with(&[2]), &[1], &[1, 3]), for_now(&[2]));
+    assert_eq!(after(&with(&[2]), &[1], &[2]), kept(&[1], &[]));
+    assert_eq!(empty.outside_after(&state(1, &[1, 2]), &state(1, &[1]), 1), for_now(&[2]));
+    let mut lasting = Record::default();
+    lasting.written(&state(-1, &[1, 2]), for_now(&[3]));
+    assert!(lasting.keep() && !lasting.keep());
+    assert_eq!(after(&lasting, &[1, 2], &[1, 2]), kept(&[], &[3]));
+    // One that lost records may have more than others that did, and an unclean election begins anew.
+    assert_eq!(after(&record(&[1], &[], &[]), &[1, 2], &[2]), kept(&[], &[1]));
+    let unclean = Leadership { recovery: Recovery::Recovering, ..state(3, &[3]) };
+    assert_eq!(with(&[2]).outside_after(&state(-1, &[1]), &unclean, 2), Outside::default());
+}
+
+#[test]
+fn who_may_hold_more_is_waited_for_until_the_leader_goes_on_without() {
+    let mut record = Record::default();
+    // 3 left while the leader may have been gone; then 2 left, and lost the end of its log.
+    let before = state(1, &[1, 2]);
+    record.written(&before, record.outside_after(&state(1, &[1, 2, 3]), &before, 2));
+    record.written(&state(1, &[1]), record.outside_after(&before, &state(1, &[1]), 2));
+    assert_eq!(record.outside, kept(&[2], &[3]));
+    assert!(record.lost_tail(BrokerId(2), &ids(&[1])) && !record.lost_tail(BrokerId(2), &ids(&[1])));
+    assert_eq!(record.outside, kept(&[], &[3, 2]));
+    let mut told = record.clone();
+    // Then 1 did so too.
+    record.lost_tail(BrokerId(1), &ids(&[1]));
+    record.asked(&ids(&[1]));
+    record.told(BrokerId(1), end(4, 90));
+    assert_eq!(choose(&record, &[1], &[1], Haste::None), wait(&[3, 2], false));
+    assert_eq!(choose(&record, &[1], &[1], Haste::Unclean), elected(1, Recovery::Recovered));
+    record.asked(&ids(&[2, 3]));
+    record.told(BrokerId(2), end(4, 80));
+    record.told(BrokerId(3), end(4, 100));
+    assert_eq!(choose(&record, &[1], &[1, 3], Haste::None), wait(&[2], false));
+    assert_eq!(choose(&record, &[1], &[1, 2, 3], Haste::None), elected(3, Recovery::Recovered));
+    // Or 1 was there all the time.
+    assert!(told.leader_heard() && !told.leader_heard());
+    assert_eq!(told.outside, kept(&[], &[]));
+}
+
+#[test]
+fn a_record_lasts_as_long_as_something_depends_on_it() {
+    let mut standing = Standing::default();
+    let partition = TopicPartition::new("t", 0);
+    let noted = standing.change(&partition, |record| record.lost_tail(BrokerId(1), &ids(&[1])));
+    let waits = |standing: &Standing| standing.depending_on(BrokerId(1)).next().is_some();
+    assert!(!noted && waits(&standing));
+    standing.change(&partition, |record| record.written(&state(-1, &[1]), Outside::default()));
+    assert!(waits(&standing), "it still has no leader");
+    standing.change(&partition, |record| record.written(&state(2, &[2]), Outside::default()));
+    assert!(!waits(&standing));
+    assert_eq!(standing.get(&partition), None);
+
+    standing.change(&partition, |record| record.load(kept(&[2], &[3]), ZkVersion(9)));
+    assert!(standing.change(&partition, |record| record.lost_tail(BrokerId(2), &ids(&[1]))));
+    assert!(standing.change(&partition, Record::leader_heard));
+    assert!(standing.get(&partition).is_some_and(Record::is_noted), "the node has to go");
+    standing.change(&partition, Record::note);
+    assert_eq!(standing.get(&partition), None);
+}
