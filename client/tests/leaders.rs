@@ -124,6 +124,32 @@ async fn a_new_leader_is_known_soon_though_the_only_connection_is_to_a_stopped_b
     assert_eq!(first.asked().len(), before + 1, "it owes an answer already");
 }
 
+/// A broker that the controller does not reach says for long what was so before.
+#[tokio::test]
+async fn that_nobody_led_before_the_known_leader_is_no_news() {
+    let (world, [broker]) = World::with_brokers::<1>().await;
+    let client = world.client().await;
+    let at = TopicPartition::new("t", 0);
+    let mut leaders = client.leader(&at);
+    let known = world.elect(1, 5);
+    timeout(SOON, leaders.wait_for(|leader| *leader == known)).await.unwrap().unwrap();
+
+    world.elect(-1, 4);
+    let before = broker.asked().len();
+    client.suspect(&at, known);
+    // The first answer is taken before the next question.
+    until("it is asked again", || broker.asked().len() >= before + 2).await;
+    assert!(!leaders.has_changed().unwrap(), "{:?}", leaders.borrow());
+
+    for epoch in [5, 6, -1] {
+        world.elect(-1, epoch);
+        client.suspect(&at, known);
+        timeout(SOON, leaders.wait_for(Option::is_none)).await.unwrap().unwrap();
+        world.elect(1, 5);
+        timeout(SOON, leaders.wait_for(|leader| *leader == known)).await.unwrap().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_consumer_leaves_a_stopped_leader_as_soon_as_there_is_another() {
     let (world, [first, second]) = World::with_brokers::<2>().await;

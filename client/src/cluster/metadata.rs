@@ -164,15 +164,11 @@ fn learn_topic(
             let is_another = before.is_some_and(|before| before != found.topic_id);
             let count = found.partitions.iter().map(|partition| partition.partition_index + 1).max();
             interests.publish_topic(name, TopicState::Partitions(count.unwrap_or(0)));
-            let mut leaders: BTreeMap<i32, Option<Leadership>> = found
-                .partitions
-                .iter()
-                .map(|partition| (partition.partition_index, leads(partition)))
-                .collect();
+            let told: BTreeMap<i32, &MetadataResponsePartition> =
+                found.partitions.iter().map(|partition| (partition.partition_index, partition)).collect();
             wanted.iter().fold(true, |settled, &partition| {
                 let at = TopicPartition::new(name.clone(), partition);
-                let told = leaders.remove(&partition).flatten();
-                settled & learn_leader(shared, &at, told, is_another)
+                settled & learn_leader(shared, &at, told.get(&partition).copied(), is_another)
             })
         }
         (ErrorCode::UnknownTopicOrPartition, _) | (_, None) => {
@@ -192,20 +188,23 @@ fn learn_topic(
     }
 }
 
-/// Brokers learn of an election at different times: one that tells of an older leader than the known one
-/// lags. `false`: there is no leader, or only one that cannot be reached, whose successor is being elected.
-fn learn_leader(shared: &Shared, at: &TopicPartition, told: Option<Leadership>, is_another: bool) -> bool {
+/// Brokers learn of an election at different times: one that tells of an older leader than the known one, or that
+/// nobody led before it, lags. `false`: there is no leader, or only one that cannot be reached, whose successor is
+/// being elected.
+fn learn_leader(
+    shared: &Shared,
+    at: &TopicPartition,
+    told: Option<&MetadataResponsePartition>,
+    is_another: bool,
+) -> bool {
     let known = shared.interests.known_leader(at).flatten();
-    let lags = match (known, told) {
-        (Some(known), Some(told)) => {
-            !is_another && told.epoch != LeaderEpoch::NONE && told.epoch < known.epoch
-        }
-        _ => false,
-    };
+    let epoch = told.map_or(LeaderEpoch::NONE, |told| LeaderEpoch(told.leader_epoch));
+    let lags = !is_another && epoch != LeaderEpoch::NONE && known.is_some_and(|known| epoch < known.epoch);
+    let leader = told.and_then(leads);
     if !lags {
-        shared.interests.publish_leader(at, told);
+        shared.interests.publish_leader(at, leader);
     }
-    !lags && told.is_some_and(|told| !shared.links.is_out_of_reach(told.broker))
+    !lags && leader.is_some_and(|leader| !shared.links.is_out_of_reach(leader.broker))
 }
 
 fn leads(partition: &MetadataResponsePartition) -> Option<Leadership> {
