@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
 
+#[allow(dead_code, reason = "the tests of finding leaders use the rest")]
 #[path = "support/brokers.rs"]
 mod brokers;
 

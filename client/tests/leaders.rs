@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use brokers::{Broker, Reply};
-use client::cluster::{Bootstrap, Cluster, ClusterOptions, Discovery, Leadership};
+use client::cluster::{Bootstrap, Cluster, ClusterError, ClusterOptions, Discovery, Leadership};
+use client::connection::ConnectionError;
 use client::consumer::{FetchOptions, Fetcher, Position};
 use client::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use client::wire::ApiKey;
@@ -21,6 +22,9 @@ use tokio::time::{sleep, timeout};
 
 /// Far below any timeout of the options, and far above what is needed.
 const SOON: Duration = Duration::from_secs(5);
+
+/// Longer than the client waits before it asks another broker as well.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// What the brokers say, and who says nothing.
 #[derive(Clone, Default)]
@@ -34,6 +38,7 @@ struct Told {
     /// Id and epoch.
     leader: (i32, i32),
     silent: BTreeSet<i32>,
+    slow: BTreeSet<i32>,
 }
 
 impl World {
@@ -50,7 +55,7 @@ impl World {
         let told = self.told.clone();
         let script = move |brokers: &brokers::Cluster, _: &[_], now| {
             let told = told.lock().unwrap();
-            match brokers.metadata(1) {
+            let reply = match brokers.metadata(1) {
                 _ if told.silent.contains(&id) || now != ApiKey::Metadata => Reply::Silence,
                 Reply::Metadata(mut metadata) => {
                     let (leader_id, leader_epoch) = told.leader;
@@ -60,7 +65,8 @@ impl World {
                     Reply::Metadata(metadata)
                 }
                 other => other,
-            }
+            };
+            if told.slow.contains(&id) { Reply::Slow(SLOW, Box::new(reply)) } else { reply }
         };
         self.brokers.broker(script).await
     }
@@ -76,13 +82,13 @@ impl World {
 
     /// A client that is connected to the first broker alone, and knows the others.
     async fn client(&self) -> Cluster {
-        connect(&self.brokers.addresses()[0]).await
+        connect(&self.brokers.addresses()[0]).await.unwrap()
     }
 }
 
-async fn connect(servers: &str) -> Cluster {
+async fn connect(servers: &str) -> Result<Cluster, ClusterError> {
     let discovery = Discovery::Bootstrap(Bootstrap::resolve(servers).await.unwrap());
-    timeout(SOON, Cluster::connect(discovery, ClusterOptions::default())).await.unwrap().unwrap()
+    timeout(SOON, Cluster::connect(discovery, ClusterOptions::default())).await.unwrap()
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -101,7 +107,7 @@ async fn a_stopped_broker_to_begin_with_holds_nobody_up() {
     let servers = format!("{},{}", stopped.local_addr().unwrap(), world.brokers.addresses()[0]);
     // Chance decides who is asked first.
     for _ in 0..6 {
-        assert_eq!(connect(&servers).await.brokers().len(), 1);
+        assert_eq!(connect(&servers).await.unwrap().brokers().len(), 1);
     }
 }
 
@@ -173,4 +179,24 @@ async fn brokers_that_are_all_slow_are_asked_once_each() {
     let _topic = client.topic("t");
     until("all are asked", || asked().iter().zip(before).all(|(asked, before)| *asked > before)).await;
     assert_eq!(asked(), before.map(|before| before + 1));
+}
+
+#[tokio::test]
+async fn a_broker_of_another_version_does_not_end_a_question_that_a_slow_one_answers() {
+    let (world, _brokers) = World::with_brokers::<1>().await;
+    let _foreign = world.brokers.foreign_broker().await;
+    let client = world.client().await;
+    world.told.lock().unwrap().slow.insert(1);
+    // The first is asked first: there is a connection to it.
+    assert_eq!(timeout(SOON, client.topics()).await.unwrap().unwrap(), ["t"]);
+}
+
+#[tokio::test]
+async fn nobody_repeats_a_question_that_no_broker_can_answer() {
+    let world = World::default();
+    let _foreign = [world.brokers.foreign_broker().await, world.brokers.foreign_broker().await];
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let servers = format!("{},{nobody}", world.brokers.addresses().join(","));
+    let error = connect(&servers).await.unwrap_err();
+    assert!(matches!(error, ClusterError::Connection(ConnectionError::NoCommonVersion { .. })), "{error}");
 }

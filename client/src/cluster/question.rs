@@ -36,8 +36,9 @@ impl Links {
     /// without it; one whose host vanished keeps them for minutes; and behind records that wait for replicas a
     /// question waits too. So a broker that does not answer soon goes on being waited for while others are asked.
     ///
-    /// The question must do no harm if several answer it. It is given up with the last error once every known
-    /// address has failed and no broker owes an answer.
+    /// The question must do no harm if several answer it. It is given up once every known address has failed and no
+    /// broker owes an answer: with an error that repeating will not help against if there was one, so that nobody
+    /// repeats it in vain.
     pub(super) async fn answer_of_any<T, F>(
         &self,
         options: &ClusterOptions,
@@ -55,13 +56,18 @@ impl Links {
         let mut asked: FuturesUnordered<_> = untried.pop_front().map(ask).into_iter().collect();
         let mut failed = VecDeque::new();
         let mut last = None;
+        let mut hopeless = None;
         loop {
             let doublings = asked.len().saturating_sub(1).min(4);
             let patience = (PATIENCE * (1 << doublings)).min(LONGEST_PATIENCE);
             let next = match timeout(patience, asked.next()).await {
                 Ok(None) => break,
                 Ok(Some((_, Ok(answer)))) => return Ok(answer),
-                Ok(Some((_, Err(error)))) if !error.is_retriable() => return Err(error.into()),
+                // One of another version, for example; others may answer still.
+                Ok(Some((_, Err(error)))) if !error.is_retriable() => {
+                    hopeless = Some(error);
+                    untried.pop_front()
+                }
                 Ok(Some((address, Err(error)))) => {
                     last = Some(Box::new(error));
                     failed.push_back(address);
@@ -71,6 +77,9 @@ impl Links {
                 Err(_) => untried.pop_front().or_else(|| failed.pop_front()),
             };
             asked.extend(next.map(ask));
+        }
+        if let Some(error) = hopeless {
+            return Err(error.into());
         }
         self.doubted.notify_one();
         Err(ClusterError::NoBroker { cause: last })

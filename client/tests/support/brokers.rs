@@ -1,6 +1,7 @@
 //! Brokers in this process that answer as they are told.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use client::wire::messages::api_versions_response::ApiVersion;
@@ -15,6 +16,8 @@ use tokio::task::JoinHandle;
 pub(crate) enum Reply {
     Metadata(MetadataResponse),
     Created(CreateTopicsResponse),
+    /// It takes its time.
+    Slow(Duration, Box<Reply>),
     /// The connection is closed.
     Hangup,
     /// Nothing ever comes.
@@ -53,14 +56,22 @@ impl Cluster {
         &self,
         script: impl Fn(&Cluster, &[ApiKey], ApiKey) -> Reply + Send + Sync + 'static,
     ) -> Broker {
-        let script: Arc<Script> = Arc::new(script);
+        self.broker_of_version(&KEYS, Arc::new(script)).await
+    }
+
+    /// One that knows nothing that the client asks.
+    pub(crate) async fn foreign_broker(&self) -> Broker {
+        self.broker_of_version(&[ApiKey::ApiVersions], Arc::new(|_, _, _| Reply::Silence)).await
+    }
+
+    async fn broker_of_version(&self, knows: &'static [ApiKey], script: Arc<Script>) -> Broker {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.addresses.lock().unwrap().push(listener.local_addr().unwrap().to_string());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (cluster, log) = (self.clone(), asked.clone());
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, cluster.clone(), log.clone(), script.clone()));
+                tokio::spawn(serve(stream, knows, cluster.clone(), log.clone(), script.clone()));
             }
         });
         Broker { asked, task }
@@ -85,13 +96,19 @@ impl Cluster {
     }
 }
 
-async fn serve(mut stream: TcpStream, cluster: Cluster, log: Arc<Mutex<Vec<ApiKey>>>, script: Arc<Script>) {
+async fn serve(
+    mut stream: TcpStream,
+    knows: &'static [ApiKey],
+    cluster: Cluster,
+    log: Arc<Mutex<Vec<ApiKey>>>,
+    script: Arc<Script>,
+) {
     while let Ok(length) = stream.read_i32().await {
         let mut bytes = vec![0; length as usize];
         stream.read_exact(&mut bytes).await.unwrap();
         let (header, key, _) = frame::parse_request(Bytes::from(bytes)).unwrap();
         let bytes = if key == ApiKey::ApiVersions {
-            encoded(&header, key, &versions())
+            encoded(&header, key, &versions(knows))
         } else {
             let reply = {
                 let mut asked = log.lock().unwrap();
@@ -99,11 +116,18 @@ async fn serve(mut stream: TcpStream, cluster: Cluster, log: Arc<Mutex<Vec<ApiKe
                 asked.push(key);
                 reply
             };
+            let reply = match reply {
+                Reply::Slow(time, reply) => {
+                    tokio::time::sleep(time).await;
+                    *reply
+                }
+                reply => reply,
+            };
             match reply {
                 Reply::Metadata(metadata) => encoded(&header, key, &metadata),
                 Reply::Created(created) => encoded(&header, key, &created),
                 Reply::Hangup => return,
-                Reply::Silence => continue,
+                Reply::Silence | Reply::Slow(..) => continue,
             }
         };
         stream.write_all(&bytes).await.unwrap();
@@ -115,12 +139,13 @@ fn encoded(asked: &RequestHeader, key: ApiKey, body: &impl Message) -> Bytes {
     frame.unwrap().into_bytes().unwrap()
 }
 
-fn versions() -> ApiVersionsResponse {
-    let keys = [ApiKey::ApiVersions, ApiKey::Metadata, ApiKey::CreateTopics, ApiKey::Fetch];
-    let ranges = keys.map(|key| ApiVersion {
+const KEYS: [ApiKey; 4] = [ApiKey::ApiVersions, ApiKey::Metadata, ApiKey::CreateTopics, ApiKey::Fetch];
+
+fn versions(keys: &[ApiKey]) -> ApiVersionsResponse {
+    let ranges = keys.iter().map(|&key| ApiVersion {
         api_key: key as i16,
         min_version: key.min_version(),
         max_version: key.max_version(),
     });
-    ApiVersionsResponse { api_keys: ranges.to_vec(), ..Default::default() }
+    ApiVersionsResponse { api_keys: ranges.collect(), ..Default::default() }
 }
