@@ -300,25 +300,25 @@ impl Message {
     ///
     /// What is about a topic that may go is left out. After the topic was deleted a late LeaderAndIsr makes a
     /// broker host it again, a late StopReplica deletes its replica of the next topic of that name, a late
-    /// UpdateMetadata makes it unknown, and late records go to it: nothing in them is of the past but the topic.
-    /// Kafka's brokers do the same.
+    /// UpdateMetadata makes it unknown, late records go to it, and a late fetch of a topic without an id tells of
+    /// another log: nothing in them is of the past but the topic. Kafka's brokers do the same.
     pub(super) fn may_be_doubled(&self) -> bool {
-        let stays = |topic: &str| topic != operator::NAME;
         match self {
             Message::Control { request, .. } => match &**request {
                 Control::LeaderAndIsr(request) => {
-                    request.topic_states.iter().all(|topic| stays(&topic.topic_name))
+                    request.topic_states.iter().all(|topic| operator::stays(&topic.topic_name))
                 }
                 Control::UpdateMetadata(request) => {
-                    request.topic_states.iter().all(|topic| stays(&topic.topic_name))
+                    request.topic_states.iter().all(|topic| operator::stays(&topic.topic_name))
                 }
                 Control::StopReplica(request) => {
-                    request.topic_states.iter().all(|topic| stays(&topic.topic_name))
+                    request.topic_states.iter().all(|topic| operator::stays(&topic.topic_name))
                 }
                 Control::LogEnds(_) => true,
             },
-            Message::Produce { partition, .. } => stays(&partition.topic),
-            Message::Alter { .. } | Message::Fetch { .. } => true,
+            Message::Produce { partition, .. } => operator::stays(&partition.topic),
+            Message::Fetch { asks, .. } => asks.keys().all(|partition| operator::stays(&partition.topic)),
+            Message::Alter { .. } => true,
             _ => false,
         }
     }

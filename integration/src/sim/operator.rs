@@ -11,7 +11,12 @@ use rand::Rng;
 use super::message::{MS, SECOND, Time};
 use super::run::{Event, Simulation};
 
-pub(super) const NAME: &str = "fleeting";
+const NAME: &str = "fleeting";
+
+/// Whether this is a topic that nobody deletes.
+pub(super) fn stays(topic: &str) -> bool {
+    topic != NAME
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {

@@ -14,6 +14,7 @@ use client::wire::messages::fetch_response::PartitionData;
 
 use super::serving::FETCH_WAIT;
 use super::{MS, Message, Out, Place, Process, REQUEST_TIMEOUT, RETRY, Tick, Time};
+use crate::sim::operator;
 use client::wire::messages::ControlledShutdownRequest;
 
 const MAX_BYTES: i32 = 1 << 20;
@@ -43,9 +44,14 @@ impl Open {
 }
 
 impl Process {
-    /// The fetches that are under way, and from whom.
+    /// What the fetches under way ask of topics that stay, and whom. Those of others name their topics by id, or
+    /// reach the next topic of that name (see [`Message::may_be_doubled`]).
     pub(in crate::sim) fn open_fetches(&self) -> Vec<(BrokerId, Message)> {
-        let fetch = |(leader, open): (&BrokerId, &Open)| (*leader, open.message());
+        let fetch = |(leader, open): (&BrokerId, &Open)| {
+            let (id, follower, mut asks) = (open.id, open.follower, open.asks.clone());
+            asks.retain(|partition, _| operator::stays(&partition.topic));
+            (*leader, Message::Fetch { id, follower, asks })
+        };
         self.serving.fetching.by_leader.iter().map(fetch).collect()
     }
 
