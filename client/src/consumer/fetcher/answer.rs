@@ -116,8 +116,16 @@ impl Partitions {
         };
         match ErrorCode::from_code(answer.error_code) {
             ErrorCode::None => {
-                slot.succeed();
                 let known = answer.end_offset >= 0 && answer.leader_epoch >= 0;
+                if !known
+                    && check.leader.epoch != LeaderEpoch::NONE
+                    && check.leader.epoch < check.position.epoch
+                {
+                    // It led before that epoch: somebody else does since, and has what was read.
+                    slot.fail(at.now, at.chance, options);
+                    return true;
+                }
+                slot.succeed();
                 if known && check.position.offset.0 <= answer.end_offset {
                     slot.unchecked = false;
                 } else {
