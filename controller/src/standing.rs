@@ -30,11 +30,27 @@ pub struct Outside {
     /// They may: until the leader has heard of the state it acknowledges nothing without them. And those that were
     /// eligible and lost something themselves: that may be less than what the others lost.
     pub uncertain: Vec<BrokerId>,
+    /// Whether fewer than `min.insync.replicas` are in sync: then nothing is acknowledged with acks=all, whatever the
+    /// leader has heard.
+    pub is_short: bool,
     /// Whether ZooKeeper keeps it. While enough members are in sync it is for the moment only.
     pub is_kept: bool,
 }
 
-static NOBODY: Outside = Outside { eligible: Vec::new(), uncertain: Vec::new(), is_kept: false };
+/// Why a state changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The leader asks for it, and acts by it.
+    Leader,
+    /// A leader is elected, or a replica is gone.
+    Controller,
+    /// Members of the ISR lost the ends of their logs. Controllers change often when machines stop: the next one is
+    /// to know it.
+    Stop,
+}
+
+static NOBODY: Outside =
+    Outside { eligible: Vec::new(), uncertain: Vec::new(), is_short: false, is_kept: false };
 
 impl Outside {
     pub fn is_empty(&self) -> bool {
@@ -121,16 +137,12 @@ impl Record {
         true
     }
 
-    /// The next controller is to know who counts, however many are in sync. Whether that changes what ZooKeeper has.
-    pub fn keep(&mut self) -> bool {
-        let is_new = !self.outside.is_kept && !self.outside.is_empty();
-        self.outside.is_kept |= is_new;
-        is_new
-    }
-
     /// The leader acts by the present state: what it acknowledges from now on, those outside lack. Whether that
     /// changes what ZooKeeper has.
     pub fn leader_heard(&mut self) -> bool {
+        if self.outside.is_short {
+            return false;
+        }
         !std::mem::take(&mut self.outside.uncertain).is_empty() && self.outside.is_kept
     }
 
@@ -157,30 +169,40 @@ impl Record {
     /// Who counts once the state has gone from `before` to `after`. While fewer than `min_insync` are in sync nothing
     /// is acknowledged with acks=all, and who leaves has all that was; with enough of them, those outside fall
     /// behind as soon as the leader knows that it need not wait for them.
-    pub fn outside_after(&self, before: &Leadership, after: &Leadership, min_insync: usize) -> Outside {
-        if after.recovery == Recovery::Recovering && before.recovery == Recovery::Recovered {
-            // An unclean election begins anew.
+    pub fn outside_after(
+        &self,
+        before: &Leadership,
+        after: &Leadership,
+        min_insync: usize,
+        cause: Cause,
+    ) -> Outside {
+        let is_short = after.isr.len() < min_insync;
+        // An unclean election begins anew.
+        let is_unclean = after.recovery == Recovery::Recovering && before.recovery == Recovery::Recovered;
+        if is_unclean || cause == Cause::Leader && !is_short {
             return Outside::default();
         }
         let known = self.outside(before);
+        let uncertain = match cause {
+            Cause::Leader if !known.is_short => &[][..],
+            Cause::Leader | Cause::Controller | Cause::Stop => &known.uncertain,
+        };
         let is_out = |id: &BrokerId| !after.isr.contains(id);
-        let members = || before.isr.iter().copied();
-        let holds_all = |id: &BrokerId| is_out(id) && !self.losers.contains(id);
-        let too_few = after.isr.len() < min_insync;
-        let eligible: BTreeSet<BrokerId> = match too_few {
-            true => members().chain(known.eligible.iter().copied()).filter(holds_all).collect(),
+        let members = || before.isr.iter().chain(&known.eligible).copied().filter(is_out);
+        let eligible: BTreeSet<BrokerId> = match is_short {
+            true => members().filter(|id| !self.losers.contains(id)).collect(),
             false => BTreeSet::new(),
         };
-        let others = members().chain(known.all()).filter(is_out);
+        let others = members().chain(uncertain.iter().copied().filter(is_out));
         let uncertain: BTreeSet<BrokerId> = others.filter(|id| !eligible.contains(id)).collect();
-        let mut outside = Outside {
+        let is_anybody = !eligible.is_empty() || !uncertain.is_empty();
+        let was_kept = known.is_kept && !known.uncertain.is_empty();
+        Outside {
             eligible: eligible.into_iter().collect(),
             uncertain: uncertain.into_iter().collect(),
-            is_kept: false,
-        };
-        let was_kept = known.is_kept && !known.uncertain.is_empty();
-        outside.is_kept = (too_few || was_kept) && !outside.is_empty();
-        outside
+            is_short,
+            is_kept: is_anybody && (is_short || was_kept || cause == Cause::Stop),
+        }
     }
 
     /// A state was written, with the list of those who count now.
@@ -193,6 +215,9 @@ impl Record {
 
     /// A state was read that somebody else wrote.
     pub fn read(&mut self, state: &Leadership) {
+        if self.version != state.partition_epoch {
+            self.outside = Outside::default();
+        }
         if state.leader == BrokerId::NONE {
             self.losers.retain(|id| state.isr.contains(id));
         } else {
@@ -206,10 +231,10 @@ impl Record {
         self.noted
     }
 
-    /// ZooKeeper has the list as it is now, or none if nobody is in it.
-    pub fn note(&mut self) {
-        self.noted = !self.outside.is_empty();
-        self.outside.is_kept = self.noted;
+    /// Whether ZooKeeper has a list since it was written anew.
+    pub fn note(&mut self, is_there: bool) {
+        self.noted = is_there;
+        self.outside.is_kept = is_there && !self.outside.is_empty();
     }
 
     /// Those that count for this state.

@@ -20,7 +20,7 @@ fn state(leader: i32, isr: &[i32]) -> Leadership {
 }
 
 fn kept(eligible: &[i32], uncertain: &[i32]) -> Outside {
-    Outside { eligible: ids(eligible), uncertain: ids(uncertain), is_kept: true }
+    Outside { eligible: ids(eligible), uncertain: ids(uncertain), is_short: true, is_kept: true }
 }
 
 fn end(epoch: i32, offset: i64) -> Option<LogEnd> {
@@ -117,39 +117,53 @@ fn a_word_that_belongs_to_another_version_counts_for_nothing() {
 fn who_leaves_while_too_few_are_in_sync_stays_eligible_until_enough_are() {
     let empty = Record::default();
     let with = |eligible: &[i32]| record(&[], eligible, &[]);
-    let after = |record: &Record, before: &[i32], after: &[i32]| {
-        record.outside_after(&state(1, before), &state(1, after), 2)
+    let changed = |record: &Record, before: &[i32], after: &[i32], cause| {
+        record.outside_after(&state(1, before), &state(1, after), 2, cause)
     };
-    let for_now =
-        |uncertain: &[i32]| Outside { uncertain: ids(uncertain), is_kept: false, ..Outside::default() };
+    let after = |record: &Record, before: &[i32], after: &[i32]| {
+        let outside = changed(record, before, after, Cause::Controller);
+        if after.len() < 2 {
+            assert_eq!(changed(record, before, after, Cause::Leader), outside, "whoever asks for it");
+        }
+        outside
+    };
+    let for_now = |uncertain: &[i32]| Outside { uncertain: ids(uncertain), ..Outside::default() };
+    let for_long = |uncertain: &[i32]| Outside { is_kept: true, ..for_now(uncertain) };
     assert_eq!(after(&empty, &[1, 2, 3], &[1, 2]), for_now(&[3]));
     assert_eq!(after(&empty, &[1, 2], &[1]), kept(&[2], &[]));
     assert_eq!(after(&empty, &[1, 2, 3], &[1]), kept(&[2, 3], &[]));
     assert_eq!(after(&with(&[2]), &[1], &[1]), kept(&[2], &[]));
     assert_eq!(after(&with(&[2]), &[1], &[1, 3]), for_now(&[2]));
     assert_eq!(after(&with(&[2]), &[1], &[2]), kept(&[1], &[]));
-    assert_eq!(empty.outside_after(&state(1, &[1, 2]), &state(1, &[1]), 1), for_now(&[2]));
+    let one_will_do = empty.outside_after(&state(1, &[1, 2]), &state(1, &[1]), 1, Cause::Controller);
+    assert_eq!(one_will_do, for_now(&[2]));
+    // A leader that asks to go on without somebody does; what is told of a stop lasts until one has heard.
+    assert_eq!(changed(&empty, &[1, 2, 3], &[1, 2], Cause::Leader), for_now(&[]));
+    assert_eq!(changed(&with(&[2]), &[1], &[1, 3], Cause::Leader), for_now(&[]));
     let mut lasting = Record::default();
-    lasting.written(&state(-1, &[1, 2]), for_now(&[3]));
-    assert!(lasting.keep() && !lasting.keep());
-    assert_eq!(after(&lasting, &[1, 2], &[1, 2]), kept(&[], &[3]));
+    lasting.written(&state(-1, &[1, 2]), changed(&empty, &[1, 2, 3], &[1, 2], Cause::Stop));
+    assert_eq!(lasting.outside, for_long(&[3]));
+    assert_eq!(after(&lasting, &[1, 2], &[1, 2]), for_long(&[3]));
+    assert_eq!(changed(&lasting, &[1, 2], &[1], Cause::Leader), kept(&[2], &[]));
+    assert!(lasting.leader_heard() && !lasting.leader_heard());
     // One that lost records may have more than others that did, and an unclean election begins anew.
     assert_eq!(after(&record(&[1], &[], &[]), &[1, 2], &[2]), kept(&[], &[1]));
     let unclean = Leadership { recovery: Recovery::Recovering, ..state(3, &[3]) };
-    assert_eq!(with(&[2]).outside_after(&state(-1, &[1]), &unclean, 2), Outside::default());
+    let anew = with(&[2]).outside_after(&state(-1, &[1]), &unclean, 2, Cause::Controller);
+    assert_eq!(anew, Outside::default());
 }
 
 #[test]
-fn who_may_hold_more_is_waited_for_until_the_leader_goes_on_without() {
+fn who_may_hold_more_is_waited_for() {
     let mut record = Record::default();
     // 3 left while the leader may have been gone; then 2 left, and lost the end of its log.
     let before = state(1, &[1, 2]);
-    record.written(&before, record.outside_after(&state(1, &[1, 2, 3]), &before, 2));
-    record.written(&state(1, &[1]), record.outside_after(&before, &state(1, &[1]), 2));
+    record.written(&before, record.outside_after(&state(1, &[1, 2, 3]), &before, 2, Cause::Controller));
+    record.written(&state(1, &[1]), record.outside_after(&before, &state(1, &[1]), 2, Cause::Controller));
     assert_eq!(record.outside, kept(&[2], &[3]));
     assert!(record.lost_tail(BrokerId(2), &ids(&[1])) && !record.lost_tail(BrokerId(2), &ids(&[1])));
     assert_eq!(record.outside, kept(&[], &[3, 2]));
-    let mut told = record.clone();
+    assert!(!record.leader_heard(), "alone it acknowledges nothing");
     // Then 1 did so too.
     record.lost_tail(BrokerId(1), &ids(&[1]));
     record.asked(&ids(&[1]));
@@ -161,9 +175,6 @@ fn who_may_hold_more_is_waited_for_until_the_leader_goes_on_without() {
     record.told(BrokerId(3), end(4, 100));
     assert_eq!(choose(&record, &[1], &[1, 3], Haste::None), wait(&[2], false));
     assert_eq!(choose(&record, &[1], &[1, 2, 3], Haste::None), elected(3, Recovery::Recovered));
-    // Or 1 was there all the time.
-    assert!(told.leader_heard() && !told.leader_heard());
-    assert_eq!(told.outside, kept(&[], &[]));
 }
 
 #[test]
@@ -179,10 +190,21 @@ fn a_record_lasts_as_long_as_something_depends_on_it() {
     assert!(!waits(&standing));
     assert_eq!(standing.get(&partition), None);
 
-    standing.change(&partition, |record| record.load(kept(&[2], &[3]), ZkVersion(9)));
+    let list = Outside { is_short: false, ..kept(&[2], &[3]) };
+    standing.change(&partition, |record| record.load(list, ZkVersion(9)));
     assert!(standing.change(&partition, |record| record.lost_tail(BrokerId(2), &ids(&[1]))));
     assert!(standing.change(&partition, Record::leader_heard));
     assert!(standing.get(&partition).is_some_and(Record::is_noted), "the node has to go");
-    standing.change(&partition, Record::note);
+    standing.change(&partition, |record| record.note(false));
     assert_eq!(standing.get(&partition), None);
+}
+
+#[test]
+fn what_belongs_to_a_state_that_is_gone_is_forgotten_but_for_its_node() {
+    let mut record = record(&[], &[2], &[]);
+    record.read(&state(1, &[1]));
+    assert_eq!(record.outside, kept(&[2], &[]), "it is the same state");
+    record.read(&Leadership { partition_epoch: ZkVersion(10), ..state(1, &[1]) });
+    assert!(!record.lost_tail(BrokerId(2), &ids(&[1])) && !record.leader_heard());
+    assert!(record.is_noted(), "the node is still there");
 }

@@ -12,7 +12,7 @@ use super::Term;
 use super::partitions::{ElectionFailure, Outcomes};
 use crate::cluster::{Leadership, Recovery};
 use crate::isr::{self, IsrChange, Refusal, Verdict};
-use crate::standing::Record;
+use crate::standing::Cause;
 use crate::world::{Rejection, Trouble, World};
 
 /// Topics are named by id from this version on (KIP-841).
@@ -107,16 +107,8 @@ impl<W: World> Term<W> {
             (Some(partition), Ok(Verdict::Write(state))) => Some((partition.clone(), state.clone())),
             _ => None,
         });
-        let decided: Vec<(TopicPartition, Leadership)> = decided.collect();
-        // Who asks by the present state knows it, and what it asks for it acts on.
-        for (partition, _) in &decided {
-            self.standing.change(partition, Record::leader_heard);
-        }
         let mut outcomes = Outcomes::new();
-        let (written, overtaken) = self.write_states(decided, &mut outcomes).await?;
-        for partition in &written {
-            self.standing.change(partition, Record::leader_heard);
-        }
+        let (written, overtaken) = self.write_states(decided.collect(), Cause::Leader, &mut outcomes).await?;
         self.refresh(&overtaken, &mut Outcomes::new()).await?;
         for item in &mut items {
             let Some(partition) = &item.partition else { continue };

@@ -1,6 +1,6 @@
 //! Lists of eligible replicas: written together with the states they belong to, read at the beginning.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use client::ids::{TopicPartition, Uuid, ZkVersion};
@@ -8,7 +8,7 @@ use client::znode::eligible_replicas::{self, ELIGIBLE_REPLICAS, EligibleReplicas
 
 use super::Term;
 use crate::cluster::Leadership;
-use crate::standing::{Outside, Record};
+use crate::standing::{Cause, Outside, Record};
 use crate::store;
 use crate::world::{Rejection, Trouble, World, Write};
 
@@ -22,21 +22,45 @@ impl<W: World> Term<W> {
             listed.iter().filter_map(|child| eligible_replicas::partition_of(child)).collect();
         let nodes = self.world.read(named.iter().map(eligible_replicas::path).collect()).await?;
         let mut foreign = Vec::new();
+        let mut current = Vec::new();
         for (partition, node) in named.into_iter().zip(nodes) {
             let list = node.and_then(|node| EligibleReplicas::decode(&node.data).ok());
             match list.filter(|list| self.is_current(&partition, list)) {
-                Some(list) => {
-                    let outside =
-                        Outside { eligible: list.replicas, uncertain: list.uncertain, is_kept: true };
-                    self.standing.change(&partition, |record| record.load(outside, list.state_version));
-                }
+                Some(list) => current.push((partition, list)),
                 None => foreign.push(Write::Delete { path: eligible_replicas::path(&partition) }),
             }
+        }
+        let mins = self.min_insync(current.iter().map(|(partition, _)| partition)).await?;
+        for ((partition, list), min) in current.into_iter().zip(mins) {
+            let isr = self.cluster.leadership(&partition).map_or(0, |state| state.isr.len());
+            let outside = Outside {
+                eligible: list.replicas,
+                uncertain: list.uncertain,
+                is_short: isr < min,
+                is_kept: true,
+            };
+            self.standing.change(&partition, |record| record.load(outside, list.state_version));
         }
         if foreign.is_empty() {
             return Ok(());
         }
         self.world.commit(foreign).await.map(drop)
+    }
+
+    /// How many have to be in sync: `min.insync.replicas`, but never more than there are.
+    async fn min_insync(
+        &self,
+        partitions: impl Iterator<Item = &TopicPartition> + Clone,
+    ) -> Result<Vec<usize>, Trouble> {
+        let topics: BTreeSet<Arc<str>> =
+            partitions.clone().map(|partition| partition.topic.clone()).collect();
+        let default = self.settings.min_insync_replicas;
+        let mins = store::min_insync(&self.world, topics.into_iter().collect(), default).await?;
+        let min = |partition: &TopicPartition| {
+            let asked = mins.get(&partition.topic).copied().unwrap_or(default);
+            asked.min(self.cluster.replicas(partition).len())
+        };
+        Ok(partitions.map(min).collect())
     }
 
     fn is_current(&self, partition: &TopicPartition, list: &EligibleReplicas) -> bool {
@@ -49,6 +73,7 @@ impl<W: World> Term<W> {
     pub(super) async fn outside_after(
         &self,
         decided: &[(TopicPartition, Leadership)],
+        cause: Cause,
     ) -> Result<Vec<Outside>, Trouble> {
         let nothing = Record::default();
         let judged = |(partition, next): &(TopicPartition, Leadership), min: usize| -> Outside {
@@ -56,20 +81,18 @@ impl<W: World> Term<W> {
             if self.cluster.is_to_delete(&partition.topic) {
                 return Outside::default();
             }
-            let replicas = self.cluster.replicas(partition);
             let record = self.standing.get(partition).unwrap_or(&nothing);
-            let mut outside = record.outside_after(before, next, min.min(replicas.len()));
-            outside.retain(replicas);
+            let mut outside = record.outside_after(before, next, min, cause);
+            outside.retain(self.cluster.replicas(partition));
             outside
         };
-        let concerned: BTreeSet<Arc<str>> = decided
-            .iter()
-            .filter(|state| !judged(state, usize::MAX).is_empty())
-            .map(|(partition, _)| partition.topic.clone())
-            .collect();
-        let default = self.settings.min_insync_replicas;
-        let mins = store::min_insync(&self.world, concerned.into_iter().collect(), default).await?;
-        let min = |partition: &TopicPartition| mins.get(&partition.topic).copied().unwrap_or(default);
+        let concerned = decided.iter().filter(|state| !judged(state, usize::MAX).is_empty());
+        let concerned: Vec<&(TopicPartition, Leadership)> = concerned.collect();
+        let mins = self.min_insync(concerned.iter().map(|(partition, _)| partition)).await?;
+        let mins: BTreeMap<&TopicPartition, usize> =
+            concerned.iter().map(|(partition, _)| partition).zip(mins).collect();
+        // Of those that leave nobody out it does not matter.
+        let min = |partition: &TopicPartition| mins.get(partition).copied().unwrap_or_default();
         Ok(decided.iter().map(|state| judged(state, min(&state.0))).collect())
     }
 
@@ -133,12 +156,22 @@ impl<W: World> Term<W> {
         let writes = partitions.iter().filter_map(|partition| {
             let state = self.cluster.leadership(partition)?;
             let outside = self.standing.get(partition)?.outside(state);
-            self.list(partition, state.partition_epoch, outside)
+            Some((partition, self.list(partition, state.partition_epoch, outside)?))
         });
-        let writes: Vec<Write> = writes.collect();
-        self.world.commit(writes).await?;
-        for partition in partitions {
-            self.standing.change(partition, Record::note);
+        let (written, writes): (Vec<&TopicPartition>, Vec<Write>) = writes.unzip();
+        let are_lists: Vec<bool> =
+            writes.iter().map(|write| !matches!(write, Write::Delete { .. })).collect();
+        let results = self.world.commit(writes).await?;
+        for ((partition, is_list), result) in written.into_iter().zip(are_lists).zip(results) {
+            let is_there = match result {
+                Ok(_) => is_list,
+                Err(Rejection::NoNode) => false,
+                Err(_) => true,
+            };
+            if is_there != is_list {
+                tracing::warn!(%partition, is_there, "a list of eligible replicas is not as it should be");
+            }
+            self.standing.change(partition, |record| record.note(is_there));
         }
         Ok(())
     }

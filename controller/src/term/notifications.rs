@@ -102,11 +102,10 @@ impl<W: World> Term<W> {
                 _ => {}
             }
         }
-        self.rewrite_lists(&heard).await?;
-        match lost.is_empty() {
-            true => Ok(()),
-            false => self.became_offline(lost).await,
+        if !lost.is_empty() {
+            self.became_offline(lost).await?;
         }
+        self.rewrite_lists(&heard).await
     }
 
     /// Reassignments are not carried out yet by this controller; one that is under way in the

@@ -9,7 +9,7 @@ use super::Term;
 use crate::cluster::{Leadership, PartitionState};
 use crate::election::{self, Unclean};
 use crate::plan::Batch;
-use crate::standing::{Choice, Haste, Outside};
+use crate::standing::{Cause, Choice, Haste, Outside};
 use crate::states::partition_may;
 use crate::store;
 use crate::world::{Rejection, Trouble, World};
@@ -190,7 +190,7 @@ impl<W: World> Term<W> {
                     Err(failure) => drop(outcomes.insert(partition, Err(failure))),
                 }
             }
-            let (written, overtaken) = self.write_states(decided, outcomes).await?;
+            let (written, overtaken) = self.write_states(decided, Cause::Controller, outcomes).await?;
             for partition in written {
                 self.cluster.set_partition_state(&partition, PartitionState::Online);
                 let recipients = self.recipients(&partition, strategy);
@@ -312,9 +312,10 @@ impl<W: World> Term<W> {
     pub(super) async fn write_states(
         &mut self,
         decided: Vec<(TopicPartition, Leadership)>,
+        cause: Cause,
         outcomes: &mut Outcomes,
     ) -> Result<(Vec<TopicPartition>, Vec<TopicPartition>), Trouble> {
-        let lists = self.outside_after(&decided).await?;
+        let lists = self.outside_after(&decided, cause).await?;
         if lists.iter().any(|list| list.is_kept) {
             self.ensure_lists().await?;
         }

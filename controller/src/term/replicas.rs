@@ -9,6 +9,7 @@ use super::{Replica, Term};
 use crate::cluster::{Assignment, Leadership, ReplicaState};
 use crate::election;
 use crate::plan::Batch;
+use crate::standing::Cause;
 use crate::states::replica_may;
 use crate::world::{Trouble, World};
 
@@ -108,7 +109,7 @@ impl<W: World> Term<W> {
                     None => out.push(partition),
                 }
             }
-            let (written, overtaken) = self.write_states(decided, &mut outcomes).await?;
+            let (written, overtaken) = self.write_states(decided, Cause::Controller, &mut outcomes).await?;
             left.extend(written);
             self.refresh(&overtaken, &mut outcomes).await?;
             open = overtaken.into_iter().filter(|p| !outcomes.contains_key(p)).collect();

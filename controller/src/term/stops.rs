@@ -14,7 +14,7 @@ use super::partitions::{ElectionFailure, Outcomes, Strategy};
 use crate::cluster::Leadership;
 use crate::election::{self, Unclean};
 use crate::plan::ControlRequest;
-use crate::standing::Record;
+use crate::standing::{Cause, Record};
 use crate::world::{Rejection, Trouble, World, Write};
 
 impl<W: World> Term<W> {
@@ -28,7 +28,6 @@ impl<W: World> Term<W> {
         let losers = self.concerned(&stops);
         let mut open: BTreeSet<TopicPartition> = losers.keys().cloned().collect();
         let mut outcomes = Outcomes::new();
-        let mut left = Vec::new();
         while !open.is_empty() {
             let decided: Vec<(TopicPartition, Leadership)> = open
                 .iter()
@@ -42,14 +41,10 @@ impl<W: World> Term<W> {
                     Some((partition.clone(), Leadership { controller_epoch: self.epoch, ..next }))
                 })
                 .collect();
-            let (written, overtaken) = self.write_states(decided, &mut outcomes).await?;
-            left.extend(written);
+            let (_, overtaken) = self.write_states(decided, Cause::Stop, &mut outcomes).await?;
             self.refresh(&overtaken, &mut outcomes).await?;
             open = overtaken.into_iter().filter(|p| !outcomes.contains_key(p)).collect();
         }
-        // Whoever is in sync may have lost more, and controllers change often when machines stop.
-        left.retain(|partition| self.standing.change(partition, Record::keep));
-        self.rewrite_lists(&left).await?;
         for (partition, outcome) in outcomes {
             if let Err(reason) = outcome {
                 let losers = losers.get(&partition);

@@ -4,6 +4,7 @@ use client::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use client::wire::ErrorCode;
 use client::wire::messages::ElectLeadersRequest;
 use client::znode::commit::LogEnd;
+use client::znode::notification;
 use client::znode::unclean_stop::UncleanStop;
 use controller::world::Event;
 use futures::executor::block_on;
@@ -106,7 +107,6 @@ fn a_last_replica_that_lost_records_waits_and_the_furthest_log_leads() {
            with it set /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":4,"replicas":[],"uncertain":[1]}; version 2
            delete /ottla/unclean_stops/1.b"#,
     );
-    check(&reign.on(answers(2, 4, ErrorCode::None)), "delete /ottla/eligible_replicas/t-0");
     check(&tells(&mut reign, 2, 2, 100), "");
 }
 
@@ -223,18 +223,61 @@ fn who_left_while_the_leader_was_gone_is_waited_for() {
 }
 
 #[test]
-fn a_list_loses_those_without_whom_the_leader_goes_on() {
+fn those_set_aside_for_a_stop_are_told_until_the_leader_goes_on_without() {
+    let reign = Reign::with_topic(3, &[&[1, 2, 3]]);
+    reign.memory.configure("t", "min.insync.replicas", "2");
+    reign.memory.put(&UncleanStop { broker: BrokerId(3), boot: "b".into() }.path(), "");
+    reign.memory.register(3);
+    let mut second = Reign::begin(&reign.memory, 2);
+    assert_eq!(second.state("t", 0), "leader 1, leader epoch 1, isr 1 2, controller 2; version 1");
+    let list = reign.memory.data(LIST).unwrap();
+    assert!(list.ends_with(r#""state_version":1,"replicas":[],"uncertain":[3]}"#), "{list}");
+    reign.memory.transcript();
+    // Neither a former state nor a follower's word tells that.
+    check(&second.on(answers(1, 0, ErrorCode::None)), "");
+    check(&second.on(answers(2, 1, ErrorCode::None)), "");
+    let told = second.on(answers(1, 1, ErrorCode::StaleControllerEpoch));
+    check(&told, "delete /ottla/eligible_replicas/t-0");
+}
+
+#[test]
+fn who_lost_something_is_waited_for_while_nothing_is_acknowledged_without_it() {
+    let mut reign = Reign::with_topic(2, &[&[1, 2]]);
+    reign.memory.configure("t", "min.insync.replicas", "2");
+    reign.dies(2);
+    reign.on(answers(1, 1, ErrorCode::None));
+    returns_from_stop(&mut reign, 2);
+    // Another controller tells the leader again.
+    let mut second = Reign::begin(&reign.memory, 2);
+    reign.memory.transcript();
+    check(&second.on(answers(1, 1, ErrorCode::StaleControllerEpoch)), "");
+    second.dies(2);
+    second.dies(1);
+    returns_from_stop(&mut second, 1);
+    tells(&mut second, 1, 0, 80);
+    assert!(second.state("t", 0).starts_with("leader -1, "), "{}", second.state("t", 0));
+    second.registers(2);
+    tells(&mut second, 2, 0, 90);
+    assert!(second.state("t", 0).starts_with("leader 2, "), "{}", second.state("t", 0));
+}
+
+#[test]
+fn a_list_is_written_again_after_somebody_else_wrote_the_state() {
     let mut reign = Reign::with_topic(3, &[&[1, 2, 3]]);
     reign.memory.configure("t", "min.insync.replicas", "2");
     reign.dies(3);
     reign.dies(2);
-    // Neither a former state nor a follower's word tells that.
-    check(&reign.on(answers(1, 1, ErrorCode::None)), "");
-    check(&reign.on(answers(2, 2, ErrorCode::None)), "");
-    check(
-        &reign.on(answers(1, 2, ErrorCode::StaleControllerEpoch)),
-        r#"set /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":2,"replicas":[2]}; version 1"#,
-    );
+    reign.registers(2);
+    // As brokers of inter-broker protocol 2.6 do it.
+    let joined = r#"{"controller_epoch":1,"leader":1,"version":1,"leader_epoch":2,"isr":[1,2]}"#;
+    reign.memory.put("/brokers/topics/t/partitions/0/state", joined);
+    let path = "/isr_change_notification/isr_change_0000000000";
+    reign.memory.put(path, notification::encode_isr_change(&[TopicPartition::new("t", 0)]));
+    reign.on(Event::IsrsChanged);
+    reign.on(answers(1, 3, ErrorCode::None));
+    reign.dies(2);
+    let list = reign.memory.data(LIST).unwrap();
+    assert!(list.ends_with(r#""state_version":4,"replicas":[2]}"#), "{list}");
 }
 
 #[test]

@@ -26,12 +26,12 @@ fn a_leader_that_lost_records_does_not_lead_on_under_the_next_controller() {
     let before_requests: Vec<&str> = transcript.lines().take_while(|line| !line.starts_with("to ")).collect();
     check(
         &before_requests.join("\n"),
-        r#"set t/partitions/0/state: leader -1, leader epoch 1, isr 2 3, controller 2; version 1
-         set t/partitions/1/state: leader 2, leader epoch 1, isr 2, controller 2; version 1
-         create /ottla
+        r#"create /ottla
          create /ottla/eligible_replicas
-         create /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":1,"replicas":[],"uncertain":[1]}; version 0
-         create /ottla/eligible_replicas/t-1: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":1,"replicas":[],"uncertain":[1]}; version 0
+         set t/partitions/0/state: leader -1, leader epoch 1, isr 2 3, controller 2; version 1
+         with it create /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":1,"replicas":[],"uncertain":[1]}; version 0
+         set t/partitions/1/state: leader 2, leader epoch 1, isr 2, controller 2; version 1
+         with it create /ottla/eligible_replicas/t-1: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":1,"replicas":[],"uncertain":[1]}; version 0
          delete /ottla/unclean_stops/1.b"#,
     );
     assert_eq!(second.state("t", 0), "leader 2, leader epoch 2, isr 2 3, controller 2; version 2");
