@@ -122,12 +122,13 @@ async fn a_new_leader_is_known_soon_though_the_only_connection_is_to_a_stopped_b
 
     world.silence([1]);
     let before = first.asked().len();
-    for epoch in 1..4 {
+    for epoch in 1..9 {
         client.suspect(&at, known);
         known = world.elect(2, epoch);
         timeout(SOON, leaders.wait_for(|leader| *leader == known)).await.unwrap().unwrap();
     }
-    assert_eq!(first.asked().len(), before + 1, "it owes an answer already");
+    let more = first.asked().len() - before;
+    assert!((1..6).contains(&more), "asked {more} times, though it owes an answer for long");
 }
 
 /// A broker that the controller does not reach says for long what was so before.

@@ -23,6 +23,8 @@ pub(super) struct Links {
     slots: Mutex<BTreeMap<Arc<str>, Arc<Slot>>>,
     /// A broker was not where it should be.
     pub(super) doubted: Notify,
+    /// Who answered the last question that any broker can answer.
+    answered: Mutex<Option<Arc<str>>>,
 }
 
 /// One address, and the connection to it once there is one.
@@ -41,6 +43,7 @@ impl Links {
             first,
             slots: Mutex::default(),
             doubted: Notify::new(),
+            answered: Mutex::default(),
         }
     }
 
@@ -111,6 +114,14 @@ impl Links {
             self.brokers.borrow().values().map(|broker| broker.address.clone()).collect();
         let first = self.first.iter().filter(|address| !known.contains(address)).cloned().collect();
         (known, first)
+    }
+
+    pub(super) fn last_answered(&self) -> Option<Arc<str>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn note_answered(&self, address: Arc<str>) {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
 
     /// The shared connection to an address, if there is one.

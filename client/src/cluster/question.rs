@@ -19,6 +19,8 @@ use crate::connection::{Connection, ConnectionError};
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Up to this.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
+/// Longer than a broker holds what it is asked for records that are to come.
+const HELD: Duration = Duration::from_secs(1);
 
 /// How likely a broker is to answer soon; the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,8 +29,26 @@ enum Promise {
     Good,
     /// There is no connection.
     Unknown,
-    /// It answers in the order it was asked, and owes an answer since then: it holds a request, or is stopped.
+    /// It answers in the order it was asked, and owes an answer since then: it may hold a request.
+    Holding(Reverse<Instant>),
+    /// It answered the last question. If that is asked again so soon, what it said was wrong: a broker that is cut off
+    /// from the others goes on saying so, and has the time to be the first.
+    Heard,
+    /// As those that hold a request, but for longer than that takes: it may be stopped.
     Overdue(Reverse<Instant>),
+}
+
+impl Promise {
+    fn of(connection: Option<&Connection>, heard: bool, now: Instant) -> Promise {
+        let Some(connection) = connection.filter(|_| !heard) else {
+            return if heard { Promise::Heard } else { Promise::Unknown };
+        };
+        match connection.unanswered_since() {
+            Some(since) if since + HELD <= now => Promise::Overdue(Reverse(since)),
+            Some(since) if since + PATIENCE <= now => Promise::Holding(Reverse(since)),
+            Some(_) | None => Promise::Good,
+        }
+    }
 }
 
 impl Links {
@@ -62,7 +82,10 @@ impl Links {
             let patience = (PATIENCE * (1 << doublings)).min(LONGEST_PATIENCE);
             let next = match timeout(patience, asked.next()).await {
                 Ok(None) => break,
-                Ok(Some((_, Ok(answer)))) => return Ok(answer),
+                Ok(Some((address, Ok(answer)))) => {
+                    self.note_answered(address);
+                    return Ok(answer);
+                }
                 // One of another version, for example; others may answer still.
                 Ok(Some((_, Err(error)))) if !error.is_retriable() => {
                     hopeless = Some(error);
@@ -91,13 +114,9 @@ impl Links {
         known.shuffle(&mut rand::rng());
         first.shuffle(&mut rand::rng());
         known.append(&mut first);
-        let now = Instant::now();
-        known.sort_by_cached_key(|address| match self.open(address) {
-            None => Promise::Unknown,
-            Some(connection) => match connection.unanswered_since() {
-                Some(since) if since + PATIENCE <= now => Promise::Overdue(Reverse(since)),
-                Some(_) | None => Promise::Good,
-            },
+        let (now, heard) = (Instant::now(), self.last_answered());
+        known.sort_by_cached_key(|address| {
+            Promise::of(self.open(address).as_ref(), heard.as_ref() == Some(address), now)
         });
         known.into()
     }
@@ -110,9 +129,21 @@ mod tests {
     #[test]
     fn who_owes_an_answer_for_longest_is_asked_last() {
         let now = Instant::now();
-        let overdue = |ago: u64| Promise::Overdue(Reverse(now - Duration::from_secs(ago)));
-        let mut promises = [overdue(5), Promise::Unknown, overdue(2), Promise::Good];
+        let since = |ago: u64| Reverse(now - Duration::from_secs(ago));
+        let (long, longer) = (Promise::Overdue(since(2)), Promise::Overdue(since(5)));
+        let holding = Promise::Holding(since(1));
+        let mut promises = [longer, Promise::Heard, Promise::Unknown, long, holding, Promise::Good];
         promises.sort();
-        assert_eq!(promises, [Promise::Good, Promise::Unknown, overdue(2), overdue(5)]);
+        assert_eq!(promises, [Promise::Good, Promise::Unknown, holding, Promise::Heard, long, longer]);
+    }
+
+    #[test]
+    fn another_is_asked_before_who_answered_last() {
+        let addresses = ["a:1", "b:2", "c:3"].map(Arc::from);
+        let links = Links::new(addresses.to_vec());
+        for heard in addresses {
+            links.note_answered(Arc::clone(&heard));
+            assert_eq!(links.by_promise().back(), Some(&heard));
+        }
     }
 }
