@@ -99,6 +99,8 @@ pub fn produce_with_rdkafka(bootstrap: &str, topic: &str, values: &[String]) {
         .set("bootstrap.servers", bootstrap)
         .set("acks", "all")
         .set("linger.ms", "5")
+        // Otherwise all that is sent within 10 ms goes to one partition, on a fast machine everything.
+        .set("sticky.partitioning.linger.ms", "0")
         .create()
         .expect("the settings are right");
     for value in values {

@@ -47,6 +47,7 @@ fn a_commit_log_brings_all_nodes_to_the_same_state() {
 fn stream_processing_goes_on_where_its_group_was() {
     let mut cluster = three_brokers_with("lines");
     create(&cluster, "words");
+    find_coordinator(&cluster, "splitters");
     let mut process = |said: &str, lines: &[String], broker: i32| {
         produce_with_kcat(&cluster.bootstrap(), "lines", lines, &[]);
         cluster.kill(broker);
@@ -70,6 +71,17 @@ fn stream_processing_goes_on_where_its_group_was() {
     words.sort();
     expected.sort();
     assert_eq!(words, expected);
+}
+
+/// The topic of committed offsets is made when the first group is asked after, which takes all three brokers.
+fn find_coordinator(cluster: &Cluster, group: &str) {
+    let servers = cluster.bootstrap();
+    let described = Runtime::new().expect("a runtime can be made").block_on(async {
+        let bootstrap = Bootstrap::resolve(&servers).await.expect("an address is an address");
+        Admin::new(bootstrap, AdminOptions::default()).describe_groups(&[group.to_owned()]).await
+    });
+    let described = described.expect("brokers answer").into_values().next().expect("one was asked after");
+    described.expect("the group has a coordinator");
 }
 
 /// A program that `cargo test --workspace` has built, or `cargo build -p ottla-client --examples`.
