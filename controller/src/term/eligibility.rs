@@ -30,16 +30,16 @@ impl<W: World> Term<W> {
                 None => foreign.push(Write::Delete { path: eligible_replicas::path(&partition) }),
             }
         }
-        let mins = self.min_insync(current.iter().map(|(partition, _)| partition)).await?;
-        for ((partition, list), min) in current.into_iter().zip(mins) {
-            let isr = self.cluster.leadership(&partition).map_or(0, |state| state.isr.len());
+        let mins = self.min_insync(current.iter().map(|(partition, _)| partition).collect()).await?;
+        for (partition, list) in &current {
+            let isr = self.cluster.leadership(partition).map_or(0, |state| state.isr.len());
             let outside = Outside {
-                eligible: list.replicas,
-                uncertain: list.uncertain,
-                is_short: isr < min,
+                eligible: list.replicas.clone(),
+                uncertain: list.uncertain.clone(),
+                is_short: mins.get(partition).is_some_and(|min| isr < *min),
                 is_kept: true,
             };
-            self.standing.change(&partition, |record| record.load(outside, list.state_version));
+            self.standing.change(partition, |record| record.load(outside, list.state_version));
         }
         if foreign.is_empty() {
             return Ok(());
@@ -48,19 +48,18 @@ impl<W: World> Term<W> {
     }
 
     /// How many have to be in sync: `min.insync.replicas`, but never more than there are.
-    async fn min_insync(
+    async fn min_insync<'a>(
         &self,
-        partitions: impl Iterator<Item = &TopicPartition> + Clone,
-    ) -> Result<Vec<usize>, Trouble> {
-        let topics: BTreeSet<Arc<str>> =
-            partitions.clone().map(|partition| partition.topic.clone()).collect();
+        partitions: Vec<&'a TopicPartition>,
+    ) -> Result<BTreeMap<&'a TopicPartition, usize>, Trouble> {
+        let topics: BTreeSet<Arc<str>> = partitions.iter().map(|partition| partition.topic.clone()).collect();
         let default = self.settings.min_insync_replicas;
         let mins = store::min_insync(&self.world, topics.into_iter().collect(), default).await?;
         let min = |partition: &TopicPartition| {
             let asked = mins.get(&partition.topic).copied().unwrap_or(default);
             asked.min(self.cluster.replicas(partition).len())
         };
-        Ok(partitions.map(min).collect())
+        Ok(partitions.into_iter().map(|partition| (partition, min(partition))).collect())
     }
 
     fn is_current(&self, partition: &TopicPartition, list: &EligibleReplicas) -> bool {
@@ -87,10 +86,7 @@ impl<W: World> Term<W> {
             outside
         };
         let concerned = decided.iter().filter(|state| !judged(state, usize::MAX).is_empty());
-        let concerned: Vec<&(TopicPartition, Leadership)> = concerned.collect();
-        let mins = self.min_insync(concerned.iter().map(|(partition, _)| partition)).await?;
-        let mins: BTreeMap<&TopicPartition, usize> =
-            concerned.iter().map(|(partition, _)| partition).zip(mins).collect();
+        let mins = self.min_insync(concerned.map(|(partition, _)| partition).collect()).await?;
         // Of those that leave nobody out it does not matter.
         let min = |partition: &TopicPartition| mins.get(partition).copied().unwrap_or_default();
         Ok(decided.iter().map(|state| judged(state, min(&state.0))).collect())
@@ -152,7 +148,6 @@ impl<W: World> Term<W> {
         if partitions.is_empty() {
             return Ok(());
         }
-        self.ensure_lists().await?;
         let writes = partitions.iter().filter_map(|partition| {
             let state = self.cluster.leadership(partition)?;
             let outside = self.standing.get(partition)?.outside(state);
