@@ -39,10 +39,8 @@ enum Promise {
 }
 
 impl Promise {
-    fn of(connection: Option<&Connection>, heard: bool, now: Instant) -> Promise {
-        let Some(connection) = connection.filter(|_| !heard) else {
-            return if heard { Promise::Heard } else { Promise::Unknown };
-        };
+    fn of(connection: Option<&Connection>, now: Instant) -> Promise {
+        let Some(connection) = connection else { return Promise::Unknown };
         match connection.unanswered_since() {
             Some(since) if since + HELD <= now => Promise::Overdue(Reverse(since)),
             Some(since) if since + PATIENCE <= now => Promise::Holding(Reverse(since)),
@@ -115,8 +113,9 @@ impl Links {
         first.shuffle(&mut rand::rng());
         known.append(&mut first);
         let (now, heard) = (Instant::now(), self.last_answered());
-        known.sort_by_cached_key(|address| {
-            Promise::of(self.open(address).as_ref(), heard.as_ref() == Some(address), now)
+        known.sort_by_cached_key(|address| match heard.as_ref() == Some(address) {
+            true => Promise::Heard,
+            false => Promise::of(self.open(address).as_ref(), now),
         });
         known.into()
     }
