@@ -53,6 +53,8 @@ struct Consumer {
     partition: TopicPartition,
     position: Offset,
     request: u64,
+    /// Every other time it names the epoch of its metadata; clients of before KIP-320 name none.
+    names_epoch: bool,
 }
 
 #[derive(Debug)]
@@ -74,13 +76,15 @@ pub(super) struct Acts {
     pub acknowledged: Option<TopicPartition>,
 }
 
+/// Who leads, and in which epoch, by the metadata of the broker that the number chooses.
+type FindLeader<'a> = dyn Fn(&TopicPartition, u64) -> Option<(BrokerId, LeaderEpoch)> + 'a;
+
 /// What a client needs of the world at a wake.
 pub(super) struct Around<'a> {
     pub now: Time,
     pub ids: &'a mut u64,
     pub random: &'a mut StdRng,
-    /// By the metadata of some broker.
-    pub leader: &'a dyn Fn(&TopicPartition, u64) -> Option<BrokerId>,
+    pub leader: &'a FindLeader<'a>,
     pub timestamp_ms: i64,
 }
 
@@ -118,6 +122,7 @@ impl Clients {
             partition: partition.clone(),
             position: Offset(0),
             request: 0,
+            names_epoch: false,
         };
         Clients {
             producers: (0..producers).filter_map(producer).chain([idle]).collect(),
@@ -175,10 +180,11 @@ impl Clients {
                 let Some(consumer) = self.consumers.get_mut(index) else { return acts };
                 *around.ids += 1;
                 let (id, partition) = (*around.ids, consumer.partition.clone());
-                if let Some(leader) = (around.leader)(&partition, around.random.random()) {
+                if let Some((leader, epoch)) = (around.leader)(&partition, around.random.random()) {
                     consumer.request = id;
-                    let offset = consumer.position;
-                    acts.sent.push((leader, Message::Consume { id, partition, offset }));
+                    consumer.names_epoch = !consumer.names_epoch;
+                    let (offset, epoch) = (consumer.position, consumer.names_epoch.then_some(epoch));
+                    acts.sent.push((leader, Message::Consume { id, partition, offset, epoch }));
                 }
             }
         }
@@ -201,7 +207,7 @@ impl Clients {
         *around.ids += 1;
         open.request = *around.ids;
         acts.wakes.push((around.now + PATIENCE, Wake::Overdue(index, open.request)));
-        if let Some(leader) = (around.leader)(&producer.partition, around.random.random()) {
+        if let Some((leader, _)) = (around.leader)(&producer.partition, around.random.random()) {
             open.to = leader;
             let (partition, batch) = (producer.partition.clone(), open.batch.clone());
             acts.sent.push((leader, Message::Produce { id: open.request, partition, batch }));

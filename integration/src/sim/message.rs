@@ -182,10 +182,12 @@ pub(super) enum Message {
         epoch: LeaderEpoch,
         result: Result<Stored, ErrorCode>,
     },
+    /// A read; where an epoch is named, the ends of the log and of that epoch are asked for beside.
     Consume {
         id: u64,
         partition: TopicPartition,
         offset: Offset,
+        epoch: Option<LeaderEpoch>,
     },
     Consumed {
         id: u64,
@@ -289,7 +291,10 @@ impl Message {
                 format!("{id}: {partition} {name:?}")
             }
             Message::Produced { id, epoch, result } => format!("{id}: in epoch {epoch} {result:?}"),
-            Message::Consume { partition, offset, .. } => format!("{partition} from {offset}"),
+            Message::Consume { partition, offset, epoch, .. } => {
+                let named = epoch.map(|epoch| format!(" in epoch {epoch}")).unwrap_or_default();
+                format!("{partition} from {offset}{named}")
+            }
             Message::Consumed { result, .. } => format!("{:?}", result.as_ref().map(Bytes::len)),
         };
         format!("{}: {details}", self.kind())

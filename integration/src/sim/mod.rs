@@ -19,6 +19,7 @@ mod promises;
 mod reign;
 mod run;
 mod trace;
+mod verdict;
 mod zookeeper;
 
 use std::fmt;

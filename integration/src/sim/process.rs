@@ -39,6 +39,7 @@ use self::starting::Starting;
 use super::counts::Counts;
 use super::message::{Control, MS, Message, Place, SECOND, Tick, Time};
 use super::reign::Work;
+use super::verdict::Verdict;
 
 pub(super) const LISTENER: &str = "PLAINTEXT";
 /// Without an answer for so long, a request is given up.
@@ -55,11 +56,12 @@ pub(super) struct Out<'a> {
     pub counts: &'a mut Counts,
     pub sent: Vec<(Place, Message)>,
     pub ticks: Vec<(Time, Tick)>,
+    pub verdicts: Vec<Verdict>,
 }
 
 impl<'a> Out<'a> {
     pub(super) fn new(now: Time, clock: Now, ids: &'a mut u64, counts: &'a mut Counts) -> Out<'a> {
-        Out { now, clock, ids, counts, sent: Vec::new(), ticks: Vec::new() }
+        Out { now, clock, ids, counts, sent: Vec::new(), ticks: Vec::new(), verdicts: Vec::new() }
     }
 
     fn send(&mut self, to: Place, message: Message) {
@@ -254,8 +256,8 @@ impl Process {
             Message::Produce { id, partition, batch } => {
                 self.serve_produce(from, id, &partition, &batch, out)
             }
-            Message::Consume { id, partition, offset } => {
-                self.serve_consume(from, id, &partition, offset, out)
+            Message::Consume { id, partition, offset, epoch } => {
+                self.serve_consume(from, id, &partition, (offset, epoch), out)
             }
             Message::Zk { .. } | Message::Produced { .. } | Message::Consumed { .. } => {}
         }

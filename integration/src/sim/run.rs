@@ -256,6 +256,14 @@ impl Simulation {
         let disk_fails = machine.disk_fails;
         let mut stalled = Vec::new();
         let (sent, ticks) = (out.sent, out.ticks);
+        for verdict in out.verdicts {
+            if let Some(what) = verdict.rarity() {
+                self.counts.add(what);
+            }
+            if let Some(breach) = verdict.breach(id) {
+                self.promises.broke(breach);
+            }
+        }
         for (partition, status) in process.roles().take_changed() {
             self.trace.mix(&[status.end.0 as u64, status.high_watermark.0 as u64]);
             if !(self.operator.is_leaving() && partition == self.operator.partition) {
@@ -383,7 +391,9 @@ impl Simulation {
                 .filter_map(|machine| machine.process.as_ref())
                 .collect();
             let chosen = running.get(usize::try_from(by % running.len().max(1) as u64).unwrap_or(0))?;
-            chosen.cache().snapshot().partition(&partition.topic, partition.partition)?.leader
+            let cluster = chosen.cache().snapshot();
+            let known = cluster.partition(&partition.topic, partition.partition)?;
+            Some((known.leader?, known.leader_epoch))
         };
         let timestamp_ms = 1_700_000_000_000 + i64::try_from(*now / MS).unwrap_or(0);
         let mut around = Around { now: *now, ids, random, leader: &leader, timestamp_ms };

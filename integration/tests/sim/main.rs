@@ -17,6 +17,8 @@ const RARE: &[&str] = &[
     "acknowledged records lost by all that count",
     "append refused: too few in sync",
     "batch recognised as sent before",
+    "consumer of a newer leader epoch",
+    "consumer of an older leader epoch",
     "control request fenced",
     "control request repeated",
     "fetch of a newer leader epoch",

@@ -16,6 +16,7 @@ use client::wire::{ErrorCode, Records};
 use super::fetching::Fetching;
 use super::{MS, Message, Out, Place, Process, REQUEST_TIMEOUT, Roles, Tick, Time};
 use crate::sim::message::Stored;
+use crate::sim::verdict::{Api, Question, Verdict};
 
 /// How long a fetch waits for records (`replica.fetch.wait.max.ms`).
 pub(super) const FETCH_WAIT: Time = 500 * MS;
@@ -133,9 +134,12 @@ impl Process {
         epoch: LeaderEpoch,
         out: &mut Out<'_>,
     ) {
-        let end = |query| -> Result<Offset, ErrorCode> {
+        let asked = named(Api::ListOffsets, from, partition, epoch);
+        let mut end = |query| -> Result<Offset, ErrorCode> {
             let ask = ListOffset { asker: Asker::Replica, current_leader_epoch: Some(epoch), query };
-            Ok(self.roles.find_offset(partition, &ask, out.clock)?.offset)
+            let found = self.roles.find_offset(partition, &ask, out.clock);
+            note(&self.roles, asked.clone(), &found, out);
+            Ok(found?.offset)
         };
         let found = end(OffsetQuery::Latest)
             .and_then(|last| Ok(LeaderOffsets { start: end(OffsetQuery::Earliest)?, end: last }));
@@ -186,16 +190,17 @@ impl Process {
         from: Place,
         id: u64,
         partition: &TopicPartition,
-        offset: Offset,
+        (offset, epoch): (Offset, Option<LeaderEpoch>),
         out: &mut Out<'_>,
     ) {
+        let hosted = self.roles.get(partition);
         let read = || -> Result<Bytes, ErrorCode> {
-            let partition = self.roles.get(partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
+            let partition = hosted.as_ref().ok_or(ErrorCode::NotLeaderOrFollower)?;
             let reader = Reader::Consumer { read_committed: false, leader_only: true };
             let args = ReadArgs {
                 reader,
                 offset,
-                current_leader_epoch: None,
+                current_leader_epoch: epoch,
                 last_fetched_epoch: None,
                 max_bytes: READ_BYTES,
                 at_least_one: true,
@@ -204,8 +209,33 @@ impl Process {
             Ok(memory(&read.records))
         };
         let result = read();
+        if let Some(epoch) = epoch {
+            let asked = |api| named(api, from, partition, epoch);
+            note(&self.roles, asked(Api::Fetch), &result, out);
+            let asker = Asker::Consumer { read_committed: false };
+            let ask = ListOffset { asker, current_leader_epoch: Some(epoch), query: OffsetQuery::Latest };
+            let end = self.roles.find_offset(partition, &ask, out.clock);
+            note(&self.roles, asked(Api::ListOffsets), &end, out);
+            let hosted = hosted.as_ref().ok_or(ErrorCode::NotLeaderOrFollower);
+            let end = hosted.and_then(|partition| {
+                let end = partition.offset_for_leader_epoch(Some(epoch), epoch, out.clock);
+                end.map_err(|error| error.code())
+            });
+            note(&self.roles, asked(Api::OffsetForLeaderEpoch), &end, out);
+        }
         out.send(from, Message::Consumed { id, result });
     }
+}
+
+fn named(api: Api, asker: Place, partition: &TopicPartition, named: LeaderEpoch) -> Question {
+    Question { api, asker, partition: partition.clone(), named }
+}
+
+/// Notes how a question was answered, just after it was.
+fn note<T>(roles: &Roles, question: Question, answer: &Result<T, ErrorCode>, out: &mut Out<'_>) {
+    let status = roles.get(&question.partition).map(|partition| partition.status());
+    let error = answer.as_ref().err().copied().unwrap_or(ErrorCode::None);
+    out.verdicts.push(Verdict { question, status, error });
 }
 
 fn read(
@@ -216,7 +246,6 @@ fn read(
     record_position: bool,
     out: &mut Out<'_>,
 ) -> Result<Read, PartitionError> {
-    let partition = roles.get(id).ok_or(PartitionError::NotLeader)?;
     let args = ReadArgs {
         reader: Reader::Replica {
             id: id_of_follower,
@@ -230,12 +259,10 @@ fn read(
         max_bytes: READ_BYTES,
         at_least_one: true,
     };
-    let read = partition.read(&args, out.clock);
-    match &read {
-        Err(PartitionError::FencedLeaderEpoch { .. }) => out.counts.add("fetch of an older leader epoch"),
-        Err(PartitionError::UnknownLeaderEpoch { .. }) => out.counts.add("fetch of a newer leader epoch"),
-        _ => {}
-    }
+    let partition = roles.get(id).ok_or(PartitionError::NotLeader);
+    let read = partition.and_then(|partition| partition.read(&args, out.clock));
+    let asked = named(Api::Fetch, Place::Broker(id_of_follower), id, ask.leader_epoch);
+    note(roles, asked, &read.as_ref().map_err(PartitionError::code), out);
     read
 }
 
