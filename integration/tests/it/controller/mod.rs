@@ -31,25 +31,26 @@ fn with_zookeeper<F: Future<Output = ()>>(test: impl FnOnce(String) -> F) {
 async fn members(connect: &str, count: i32) -> Vec<Member> {
     let mut members = Vec::new();
     for id in 1..=count {
-        let member = Member::start(connect, id).await;
-        let all: Vec<i32> = (1..=id).collect();
-        member
-            .hears("of all brokers", |heard| {
-                heard
-                    .iter()
-                    .find(|(_, told)| match told {
-                        Told::Metadata(update) => {
-                            update.live_brokers.iter().map(|b| b.id).eq(all.iter().copied())
-                        }
-                        _ => false,
-                    })
-                    .cloned()
-            })
-            .await;
-        members.push(member);
+        members.push(next_member(connect, id).await);
     }
     assert!(members[0].is_active());
     members
+}
+
+/// Member `id` after all before it, when the controller has told it of them: so the first is the controller, and knows
+/// them all.
+async fn next_member(connect: &str, id: i32) -> Member {
+    let member = Member::start(connect, id).await;
+    member
+        .hears("of all brokers", |heard| {
+            let names_all = |(_, told): &(Instant, Told)| match told {
+                Told::Metadata(update) => update.live_brokers.iter().map(|b| b.id).eq(1..=id),
+                _ => false,
+            };
+            heard.iter().any(names_all).then_some(())
+        })
+        .await;
+    member
 }
 
 async fn create(session: &Session, name: &str, partitions: i32, replicas: &[i32]) {
@@ -332,8 +333,8 @@ fn a_zookeeper_that_restarts_in_the_middle_loses_and_repeats_no_election() {
 fn what_happens_while_the_controller_is_cut_off_is_seen_when_it_is_back() {
     with_server(|server| async move {
         let proxy = Proxy::start(&server.connect_string()).await;
-        let first = Member::start(&proxy.connect_string(), 1).await;
-        let second = Member::start(&server.connect_string(), 2).await;
+        let first = next_member(&proxy.connect_string(), 1).await;
+        let second = next_member(&server.connect_string(), 2).await;
         create(&second.session, "before", 1, &[1, 2]).await;
         second.learns("before", 0, known(1, 0, &[1, 2])).await;
 
@@ -353,8 +354,8 @@ fn what_happens_while_the_controller_is_cut_off_is_seen_when_it_is_back() {
 fn a_controller_whose_session_expired_writes_and_tells_nothing_more() {
     with_server(|server| async move {
         let proxy = Proxy::start(&server.connect_string()).await;
-        let first = Member::start(&proxy.connect_string(), 1).await;
-        let second = Member::start(&server.connect_string(), 2).await;
+        let first = next_member(&proxy.connect_string(), 1).await;
+        let second = next_member(&server.connect_string(), 2).await;
         create(&second.session, "t", 1, &[1, 2]).await;
         second.learns("t", 0, known(1, 0, &[1, 2])).await;
 
@@ -378,9 +379,9 @@ fn a_controller_whose_session_expired_writes_and_tells_nothing_more() {
 fn writes_whose_answers_are_lost_are_found_to_be_done() {
     with_server(|server| async move {
         let proxy = Proxy::start(&server.connect_string()).await;
-        let first = Member::start(&proxy.connect_string(), 1).await;
-        let second = Member::start(&server.connect_string(), 2).await;
-        let third = Member::start(&server.connect_string(), 3).await;
+        let first = next_member(&proxy.connect_string(), 1).await;
+        let second = next_member(&server.connect_string(), 2).await;
+        let third = next_member(&server.connect_string(), 3).await;
         let zk = &second.session;
         let partitions = 500;
         create(zk, "t", partitions, &[3, 2]).await;
