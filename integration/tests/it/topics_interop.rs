@@ -18,6 +18,10 @@ const TOOL_OF_3_9: &str = "org.apache.kafka.tools.TopicCommand";
 /// Of 2.8 and of 0.8.
 const OLD_TOOL: &str = "kafka.admin.TopicCommand";
 
+/// Six brokers and the tools share the machine; one that loses its session to that leaves the ISR, and comes back at
+/// its end.
+const PATIENT: [(&str, &str); 1] = [("zookeeper.session.timeout.ms", "30000")];
+
 /// One run of a tool.
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
@@ -30,11 +34,11 @@ struct Said {
 fn kafkas_tools_say_the_same_of_our_topics_as_of_apaches() {
     let (ours, theirs) = std::thread::scope(|scope| {
         let theirs = scope.spawn(|| {
-            let cluster = ApacheCluster::start(3, &[]);
+            let cluster = ApacheCluster::start(3, &PATIENT);
             let addresses = (1..=3).map(|id| cluster.address(id)).collect();
             after_the_steps(addresses, cluster.zookeeper.connect_string())
         });
-        let cluster = Cluster::start(3, &[]);
+        let cluster = Cluster::start(3, &PATIENT);
         let addresses = cluster.ids().into_iter().map(|id| cluster.address(id)).collect();
         let ours = after_the_steps(addresses, cluster.zookeeper.connect_string());
         (ours, theirs.join().expect("the steps go well on Apache's brokers"))
