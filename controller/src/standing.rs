@@ -65,6 +65,7 @@ impl Outside {
     pub fn retain(&mut self, replicas: &[BrokerId]) {
         self.eligible.retain(|id| replicas.contains(id));
         self.uncertain.retain(|id| replicas.contains(id));
+        self.is_kept &= !self.is_empty();
     }
 }
 

@@ -208,3 +208,12 @@ fn what_belongs_to_a_state_that_is_gone_is_forgotten_but_for_its_node() {
     assert!(!record.lost_tail(BrokerId(2), &ids(&[1])) && !record.leader_heard());
     assert!(record.is_noted(), "the node is still there");
 }
+
+#[test]
+fn a_list_of_nobody_is_not_kept() {
+    let mut outside = kept(&[1], &[2]);
+    outside.retain(&ids(&[2, 3]));
+    assert_eq!(outside, kept(&[], &[2]));
+    outside.retain(&ids(&[3]));
+    assert_eq!(outside, Outside { is_kept: false, ..kept(&[], &[]) });
+}
