@@ -13,7 +13,7 @@ use client::znode::feature::{self, Features};
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout};
 
 use crate::channel::{Answers, Channel};
 use crate::cluster::Broker;
@@ -38,6 +38,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is decided when the broker stops is told for so long.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Which is to leave time to write down what nobody answered.
+const ANSWERS: Duration = Duration::from_millis(500);
+
+/// What only this controller knows is written down once it is as old as this, or twice as old. By then a leader that
+/// is there has answered.
+const LISTS_DUE: Duration = Duration::from_millis(500);
 
 /// The configuration of a controller, by Kafka's names.
 #[derive(Debug, Clone)]
@@ -334,17 +341,15 @@ impl Controller {
         let period = self.parts.config.leader_imbalance_check_interval.max(Duration::from_secs(1));
         let mut rebalance = interval_at(Instant::now() + FIRST_REBALANCE.min(period), period);
         rebalance.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut lists = interval(LISTS_DUE);
+        lists.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let deposed = deposed(session.clone());
         tokio::pin!(deposed);
         let mut stop = self.stop.clone();
         loop {
             let done = tokio::select! {
                 () = &mut deposed => return End::Resigned,
-                () = stopped(&mut stop) => {
-                    // Until the next controller has taken over nobody else would tell of it.
-                    term.world().deliver().await;
-                    return End::Stopped;
-                }
+                () = stopped(&mut stop) => return say_last_words(term, events).await,
                 event = events.recv() => match event {
                     Some(event) => term.handle(event).await,
                     None => return End::Stopped,
@@ -356,6 +361,7 @@ impl Controller {
                 _ = rebalance.tick(), if self.parts.config.auto_leader_rebalance_enable => {
                     term.handle(Event::LeadersDueForRebalance).await
                 }
+                _ = lists.tick() => term.handle(Event::ListsDue).await,
             };
             match done {
                 Ok(()) => {}
@@ -392,6 +398,24 @@ impl Controller {
         }
         Ok(())
     }
+}
+
+/// Until the next controller has taken over nobody else would tell what was decided; and it does not know who has not
+/// answered.
+async fn say_last_words(mut term: Term<Outside>, mut events: mpsc::UnboundedReceiver<Event>) -> End {
+    timeout(ANSWERS, term.world().deliver()).await.ok();
+    while let Ok(event) = events.try_recv() {
+        if !matches!(event, Event::LeaderAndIsrAnswered { .. }) {
+            continue;
+        }
+        if let Err(trouble) = term.handle(event).await {
+            tracing::warn!(%trouble, "an answer could not be taken in while the controller stops");
+        }
+    }
+    if let Err(trouble) = term.keep_all_lists().await {
+        tracing::warn!(%trouble, "the next controller will not know which leaders have not answered");
+    }
+    End::Stopped
 }
 
 /// Returns when the broker stops.

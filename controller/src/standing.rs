@@ -33,7 +33,8 @@ pub struct Outside {
     /// Whether fewer than `min.insync.replicas` are in sync: then nothing is acknowledged with acks=all, whatever the
     /// leader has heard.
     pub is_short: bool,
-    /// Whether ZooKeeper keeps it. While enough members are in sync it is for the moment only.
+    /// Whether ZooKeeper keeps it. While enough members are in sync it is for the moment only, until the leader has
+    /// answered; it is kept if that takes long.
     pub is_kept: bool,
 }
 
@@ -123,6 +124,17 @@ impl Record {
     /// As ZooKeeper has it. It counts only for the version of the state that it names.
     pub fn load(&mut self, outside: Outside, version: ZkVersion) {
         *self = Record { outside, version, noted: true, ..Record::default() };
+    }
+
+    /// The next controller is to know the list as well. `false`: it will, or there is none.
+    pub fn keep(&mut self) -> bool {
+        let is_new = self.is_unkept();
+        self.outside.is_kept |= is_new;
+        is_new
+    }
+
+    fn is_unkept(&self) -> bool {
+        !self.outside.is_empty() && !self.outside.is_kept
     }
 
     /// The broker came back, and its log may lack its end. Whether that changes what ZooKeeper has.
@@ -328,6 +340,12 @@ impl Standing {
 
     pub fn remove(&mut self, partition: &TopicPartition) -> Option<Record> {
         self.records.remove(partition)
+    }
+
+    /// The partitions whose lists nobody else knows, with the versions of the states that these belong to.
+    pub fn unkept(&self) -> impl Iterator<Item = (&TopicPartition, ZkVersion)> {
+        let unkept = self.records.iter().filter(|(_, record)| record.is_unkept());
+        unkept.map(|(partition, record)| (partition, record.version))
     }
 
     /// What this broker said counts no more.

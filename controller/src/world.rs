@@ -153,6 +153,8 @@ pub enum Event {
     LogDirsFailed,
     /// Time to look whether leadership is spread as the assignments prefer it.
     LeadersDueForRebalance,
+    /// Time to write the lists of eligible replicas that only this controller has known since the last such event.
+    ListsDue,
     /// A broker's answer to a LeaderAndIsr request.
     LeaderAndIsrAnswered { broker: BrokerId, roles: Vec<RoleAnswer> },
     /// How far the logs of a broker's registration reach; `None` where it has no log that it can read.

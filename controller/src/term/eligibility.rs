@@ -136,6 +136,32 @@ impl<W: World> Term<W> {
         Ok(())
     }
 
+    /// Lists that nobody else knows are kept if they last: leaders that are there answer sooner.
+    pub(super) async fn keep_lasting_lists(&mut self) -> Result<(), Trouble> {
+        let unkept = |(partition, version): (&TopicPartition, ZkVersion)| (partition.clone(), version);
+        let unkept: BTreeMap<TopicPartition, ZkVersion> = self.standing.unkept().map(unkept).collect();
+        let before = std::mem::replace(&mut self.unkept, unkept);
+        let lasts =
+            |(partition, version): &(&TopicPartition, ZkVersion)| before.get(*partition) == Some(version);
+        let lasting = self.standing.unkept().filter(lasts).map(|(partition, _)| partition.clone()).collect();
+        self.keep_lists(lasting).await
+    }
+
+    /// Leaves the next controller all that this one knows.
+    pub async fn keep_all_lists(&mut self) -> Result<(), Trouble> {
+        let unkept = self.standing.unkept().map(|(partition, _)| partition.clone()).collect();
+        self.keep_lists(unkept).await
+    }
+
+    async fn keep_lists(&mut self, mut partitions: Vec<TopicPartition>) -> Result<(), Trouble> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        self.ensure_lists().await?;
+        partitions.retain(|partition| self.standing.change(partition, Record::keep));
+        self.rewrite_lists(&partitions).await
+    }
+
     /// Forgets what is known beyond the states of a topic that is gone; gives the lists that ZooKeeper has.
     pub(super) fn forget_standing(&mut self, topic: &str) -> Vec<String> {
         let partitions = self.cluster.partitions_of(topic).into_iter();

@@ -20,7 +20,7 @@ mod topics;
 
 use std::collections::BTreeMap;
 
-use client::ids::{BrokerId, ControllerEpoch, TopicPartition};
+use client::ids::{BrokerId, ControllerEpoch, TopicPartition, ZkVersion};
 use client::znode::unclean_stop::{Concern, UncleanStop};
 
 use crate::cluster::ClusterState;
@@ -66,6 +66,8 @@ pub struct Term<W> {
     standing: Standing,
     /// Stops on which some partition still depends, as ZooKeeper has them.
     stops: BTreeMap<UncleanStop, Concern>,
+    /// Lists of eligible replicas that nobody else knew when it was looked last, with the versions of their states.
+    unkept: BTreeMap<TopicPartition, ZkVersion>,
     /// Whether the parent of the lists of eligible replicas is there.
     lists_eligible: bool,
 }
@@ -96,6 +98,7 @@ impl<W: World> Term<W> {
             Event::IsrsChanged => self.isrs_changed().await,
             Event::LogDirsFailed => self.log_dirs_failed().await,
             Event::LeadersDueForRebalance => self.rebalance_leaders().await,
+            Event::ListsDue => self.keep_lasting_lists().await,
             Event::LeaderAndIsrAnswered { broker, roles } => self.roles_answered(broker, &roles).await,
             Event::LogEndsAnswered { broker, epoch, ends } => {
                 self.log_ends_answered(broker, epoch, ends).await

@@ -25,6 +25,7 @@ impl<W: World> Term<W> {
             cluster: ClusterState::default(),
             standing: Standing::default(),
             stops: BTreeMap::new(),
+            unkept: BTreeMap::new(),
             lists_eligible: false,
         };
         term.drop_notifications().await?;

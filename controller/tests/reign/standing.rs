@@ -223,6 +223,51 @@ fn who_left_while_the_leader_was_gone_is_waited_for() {
 }
 
 #[test]
+fn a_leader_that_does_not_answer_is_written_down() {
+    let three = || {
+        let mut reign = Reign::with_topic(3, &[&[1, 2, 3]]);
+        reign.memory.configure("t", "min.insync.replicas", "2");
+        reign.memory.transcript();
+        reign.dies(3);
+        reign
+    };
+    let kept = r#"create /ottla
+                  create /ottla/eligible_replicas
+                  create /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":1,"replicas":[],"uncertain":[3]}; version 0"#;
+
+    let mut silent = three();
+    check(&silent.on(Event::ListsDue), "");
+    check(&silent.on(Event::ListsDue), kept);
+    check(&silent.on(Event::ListsDue), "");
+    check(&silent.on(answers(1, 1, ErrorCode::None)), "delete /ottla/eligible_replicas/t-0");
+
+    let mut prompt = three();
+    check(&prompt.on(Event::ListsDue), "");
+    check(&prompt.on(answers(1, 1, ErrorCode::None)), "");
+    check(&prompt.on(Event::ListsDue), "");
+    block_on(prompt.term.keep_all_lists()).expect("nothing is refused");
+    assert_eq!(prompt.memory.data(LIST), None);
+
+    // Its broker stops, and the machines of the two others have.
+    let mut stopping = three();
+    stopping.memory.transcript();
+    block_on(stopping.term.keep_all_lists()).expect("nothing is refused");
+    check(&stopping.memory.transcript(), kept);
+    let mut second = Reign::begin(&stopping.memory, 2);
+    second.dies(1);
+    second.dies(2);
+    for broker in [1, 2] {
+        returns_from_stop(&mut second, broker);
+    }
+    tells(&mut second, 1, 0, 80);
+    tells(&mut second, 2, 0, 90);
+    assert!(second.state("t", 0).starts_with("leader -1, "), "{}", second.state("t", 0));
+    second.registers(3);
+    tells(&mut second, 3, 0, 100);
+    assert!(second.state("t", 0).starts_with("leader 3, "), "{}", second.state("t", 0));
+}
+
+#[test]
 fn those_set_aside_for_a_stop_are_told_until_the_leader_goes_on_without() {
     let reign = Reign::with_topic(3, &[&[1, 2, 3]]);
     reign.memory.configure("t", "min.insync.replicas", "2");

@@ -347,4 +347,7 @@ pub(super) enum Tick {
     AlterTimeout(u64),
     ChannelTimeout(BrokerId, u64),
     Leave,
+    Lists,
+    /// It waited long enough for its controller's last words.
+    Stop,
 }

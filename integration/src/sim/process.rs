@@ -248,7 +248,8 @@ impl Process {
                 None => out.send(from, Message::MayLeave { granted: false }),
             },
             // If not, it asks again by itself.
-            Message::MayLeave { granted } => self.has_left |= granted && self.leaving,
+            Message::MayLeave { granted: true } if self.leaving => self.finish(out),
+            Message::MayLeave { .. } => {}
             Message::Fetch { id, follower, asks } => self.serve_fetch(from, id, follower, asks, out),
             Message::Fetched { id, parts } => self.fetched(from, id, parts, out),
             Message::Ends { id, partition, epoch } => self.serve_ends(from, id, &partition, epoch, out),
@@ -304,6 +305,8 @@ impl Process {
             }
             Tick::ChannelTimeout(to, id) => self.channels.timed_out(to, id, out),
             Tick::Leave => self.ask_to_leave(out),
+            Tick::Lists => self.lists_due(out),
+            Tick::Stop => self.has_left = true,
         }
         self.settle(out);
     }

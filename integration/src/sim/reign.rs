@@ -32,8 +32,18 @@ pub(super) enum Deed {
 #[derive(Debug)]
 pub(super) enum Work {
     Event(Event),
-    Alter { from: Place, id: u64, request: AlterPartitionRequest, version: i16 },
-    Leave { from: Place, request: ControlledShutdownRequest },
+    Alter {
+        from: Place,
+        id: u64,
+        request: AlterPartitionRequest,
+        version: i16,
+    },
+    Leave {
+        from: Place,
+        request: ControlledShutdownRequest,
+    },
+    /// Its broker stops.
+    LastWords,
 }
 
 /// An answer to what was asked of it.
@@ -41,6 +51,7 @@ pub(super) enum Work {
 pub(super) enum Answer {
     Altered { to: Place, id: u64, response: AlterPartitionResponse },
     MayLeave { to: Place, response: ControlledShutdownResponse },
+    SaidLastWords,
 }
 
 /// Between the controller and the model around it.
@@ -238,6 +249,7 @@ fn begin(mut term: Term<Desk>, work: Work) -> Job {
                 .controlled_shutdown(&request)
                 .await
                 .map(|response| Some(Answer::MayLeave { to: from, response })),
+            Work::LastWords => term.keep_all_lists().await.map(|()| Some(Answer::SaidLastWords)),
         };
         (Some(term), done)
     })

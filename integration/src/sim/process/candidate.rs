@@ -16,6 +16,11 @@ use client::wire::ErrorCode;
 /// Kafka looks for leaders to move back this often; here sooner.
 const REBALANCE: Time = 8 * SECOND;
 
+/// What only this controller knows is written down if it lasts so long.
+const LISTS_DUE: Time = SECOND / 2;
+/// Its last words take no longer.
+const LAST_WORDS: Time = SECOND;
+
 const LISTS: [(&str, Event); 5] = [
     (broker::IDS, Event::BrokersChanged),
     (topic::TOPICS, Event::TopicsChanged),
@@ -69,6 +74,7 @@ impl Process {
             self.ask_zookeeper(Op::Watch(watch.clone()), Purpose::Watch(watch), out);
         }
         out.after(REBALANCE, Tick::Rebalance);
+        out.after(LISTS_DUE, Tick::Lists);
     }
 
     pub(super) fn armed(&mut self, watch: &WatchOf) {
@@ -106,6 +112,25 @@ impl Process {
         if let Some(reign) = &mut self.candidate.reign {
             reign.put(Work::Event(Event::LeadersDueForRebalance));
             out.after(REBALANCE, Tick::Rebalance);
+        }
+    }
+
+    pub(super) fn lists_due(&mut self, out: &mut Out<'_>) {
+        if let Some(reign) = &mut self.candidate.reign {
+            reign.put(Work::Event(Event::ListsDue));
+            out.after(LISTS_DUE, Tick::Lists);
+        }
+    }
+
+    /// Stops, after its controller's last words if it is controller.
+    pub(super) fn finish(&mut self, out: &mut Out<'_>) {
+        self.leaving = false;
+        match &mut self.candidate.reign {
+            Some(reign) => {
+                reign.put(Work::LastWords);
+                out.after(LAST_WORDS, Tick::Stop);
+            }
+            None => self.has_left = true,
         }
     }
 
@@ -153,6 +178,10 @@ impl Process {
                     let granted = response.error_code == ErrorCode::None.code()
                         && response.remaining_partitions.is_empty();
                     out.send(to, Message::MayLeave { granted });
+                }
+                Answer::SaidLastWords => {
+                    out.counts.add("controller said its last words");
+                    self.has_left = true;
                 }
             }
         }

@@ -188,7 +188,7 @@ impl Process {
         self.asked_to_leave += 1;
         if self.asked_to_leave > 4 {
             out.counts.add("stopped without the controller's leave");
-            self.has_left = true;
+            self.finish(out);
             return;
         }
         if let Some(controller) = self.cache.snapshot().controller() {
