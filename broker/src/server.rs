@@ -11,6 +11,7 @@ mod budget;
 mod close;
 mod connection;
 mod incoming;
+mod ledger;
 mod outgoing;
 mod pace;
 

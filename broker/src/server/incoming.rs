@@ -20,6 +20,10 @@ const READ_AHEAD: usize = 4 << 10;
 /// to wait until large frames, which a few slow peers can hold up for long, are complete.
 const FIRST_RESERVE: usize = 16 << 10;
 
+/// Memory that a larger frame is charged for at once, if it is as large: what most producers send at
+/// most. Frames that take less at a time are many before all is taken, and then none goes on.
+const FIRST_CHARGE: usize = 1 << 20;
+
 /// A frame once begun must go on: its memory is not lent to a peer that is gone.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 
@@ -58,38 +62,34 @@ impl Incoming {
         let limit = self.stall_limit();
         let mut held = Held::default();
         let mut frame = Vec::new();
+        let mut charged = FIRST_RESERVE;
         let mut api_checked = false;
         while frame.len() < announced {
-            if frame.len() == frame.capacity() {
+            let received = frame.len();
+            let come = Come { limit, received, announced };
+            if received == frame.capacity() {
                 let target =
                     (frame.capacity() * 2).clamp(FIRST_RESERVE, announced.max(FIRST_RESERVE)).min(announced);
-                let more = target - frame.len();
-                if target > FIRST_RESERVE {
+                if target > charged {
+                    // Who has nothing to send needs no memory.
+                    come.before(&held, async { Ok(self.socket.fill_buf().await?.len()) }).await?;
+                    let charge = target.max(FIRST_CHARGE).min(announced);
                     tokio::select! {
                         biased;
-                        taken = timeout(limit, self.budget.take(&mut held, more)) => {
-                            taken.map_err(|_| stalled(limit, frame.len(), announced))?;
+                        taken = timeout(limit, self.budget.take(&mut held, charge - charged, announced - received)) => {
+                            taken.map_err(|_| stalled(limit, received, announced))?;
                         }
                         // Nobody waits on behalf of a peer that is gone.
                         error = broken(self.socket.get_ref()) => return Err(error),
                     }
+                    charged = charge;
                 }
-                frame.reserve_exact(more);
+                frame.reserve_exact(target - received);
             }
-            let room = (frame.capacity() - frame.len()).min(announced - frame.len());
-            let received = frame.len();
+            let room = (frame.capacity() - received).min(announced - received);
             let mut rest = (&mut frame).limit(room);
-            let got = tokio::select! {
-                biased;
-                got = timeout(limit, self.socket.read_buf(&mut rest)) => {
-                    got.map_err(|_| stalled(limit, received, announced))??
-                }
-                () = held.given_up() => return Err(CloseReason::TooSlow { got: received, announced }),
-            };
-            held.received(frame.len());
-            if got == 0 {
-                return Err(CloseReason::WithinFrame { got: frame.len(), announced });
-            }
+            let got = come.before(&held, self.socket.read_buf(&mut rest)).await?;
+            held.received(got);
             if !api_checked && let Some(&[high, low]) = frame.first_chunk() {
                 let key = ApiKey::try_from(i16::from_be_bytes([high, low])).map_err(FrameError::from)?;
                 check_api_size(key, announced)?;
@@ -119,6 +119,30 @@ impl Incoming {
 
     fn stall_limit(&self) -> Duration {
         self.max_idle.map_or(STALL_LIMIT, |limit| limit.min(STALL_LIMIT))
+    }
+}
+
+/// How much of a frame has come.
+struct Come {
+    limit: Duration,
+    received: usize,
+    announced: usize,
+}
+
+impl Come {
+    /// What `read` gets, which is something, before the frame is given up.
+    async fn before(
+        &self,
+        held: &Held,
+        read: impl Future<Output = std::io::Result<usize>>,
+    ) -> Result<usize, CloseReason> {
+        let &Come { limit, received: got, announced } = self;
+        let read = tokio::select! {
+            biased;
+            read = timeout(limit, read) => read.map_err(|_| stalled(limit, got, announced))??,
+            () = held.given_up() => return Err(CloseReason::TooSlow { got, announced }),
+        };
+        if read == 0 { Err(CloseReason::WithinFrame { got, announced }) } else { Ok(read) }
     }
 }
 
@@ -167,8 +191,8 @@ mod tests {
         async fn of_memory() -> Short {
             let budget = Budget::new(1);
             let [mut all, mut overdraft] = [Held::default(), Held::default()];
-            budget.take(&mut all, 1).await;
-            budget.take(&mut overdraft, 1).await;
+            budget.take(&mut all, 1, 1).await;
+            budget.take(&mut overdraft, 1, 1).await;
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let peer = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
             let (read, _write) = listener.accept().await.expect("a peer").0.into_split();

@@ -90,6 +90,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("broker/src/partition/role.rs", Kind::Pure),
     ("broker/src/partition/status.rs", Kind::Pure),
     ("broker/src/replicas/orders.rs", Kind::Pure),
+    ("broker/src/server/ledger.rs", Kind::Pure),
+    ("broker/src/server/pace.rs", Kind::Pure),
     ("broker/src/tools/hash_order.rs", Kind::Pure),
     ("broker/src/tools/help.rs", Kind::Pure),
     ("broker/src/tools/java_text.rs", Kind::Pure),
