@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::pace::{Pace, patience};
+use super::pace::{Pace, patience, patience_to_pass};
 
 /// Of frames, in the order in which they began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,7 +184,7 @@ impl Ledger {
         let mut missing = wanted.saturating_sub(self.free);
         let mut go = Vec::new();
         if let Some(Passing { id, .. }) = self.passing
-            && self.lag(id, now) >= patience
+            && self.lag(id, now) >= patience_to_pass(patience)
         {
             let next = self.next_to_pass().and_then(|id| self.frames.get(&id));
             missing = missing.saturating_sub(next.map_or(0, |frame| frame.wanted));
@@ -357,6 +357,11 @@ mod tests {
         }
         assert!(goes.contains(&silent));
         assert!(!goes.contains(&poor));
+        let passing = story.ended(passing);
+        story.frame(10);
+        story.ledger.received(poor, PACE as usize, story.now);
+        story.now += PATIENCE / 4;
+        assert_eq!(story.slow(), passing, "nobody else can pass the budget meanwhile");
         story.frame(100 * 100);
         story.now += LEAST_PATIENCE;
         assert!(story.slow().contains(&poor), "many wait for it");

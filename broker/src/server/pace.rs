@@ -45,6 +45,11 @@ pub(super) fn patience(wanted: usize, budget: usize) -> Duration {
     PATIENCE.div_f64(1.0 + turns).max(LEAST_PATIENCE)
 }
 
+/// The same for the frame that passes the budget: only one can, and all who wait need it to get on.
+pub(super) fn patience_to_pass(patience: Duration) -> Duration {
+    (patience / 4).max(LEAST_PATIENCE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
