@@ -241,10 +241,12 @@ impl Inner {
         self.role = Role::Offline;
     }
 
-    /// Fences requests that say which leader epoch they believe in (KIP-320).
+    /// Fences requests that say which leader epoch they believe in (KIP-320). A replica that is offline has none:
+    /// Kafka's answers so whatever they say (`ReplicaManager.getPartitionOrError`).
     fn check_epoch(&self, asked: Option<LeaderEpoch>) -> Result<(), PartitionError> {
         let current = self.leader_epoch;
         match asked {
+            _ if matches!(self.role, Role::Offline) => Err(PartitionError::Offline),
             _ if crate::mutants::lacks("epoch-check") => Ok(()),
             Some(asked) if asked < current => Err(PartitionError::FencedLeaderEpoch { asked, current }),
             Some(asked) if asked > current => Err(PartitionError::UnknownLeaderEpoch { asked, current }),

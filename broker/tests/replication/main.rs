@@ -238,6 +238,10 @@ fn a_failed_directory_takes_its_partitions_offline_and_nothing_else() {
     assert_eq!(cluster.block_on(1, waiting).unwrap_err().code(), ErrorCode::KafkaStorageError);
     let refused = append(&cluster, 1, 1, RequiredAcks::Leader).unwrap_err();
     assert_eq!(refused.code(), ErrorCode::KafkaStorageError);
+    for epoch in [appended.epoch.0 - 1, appended.epoch.0, appended.epoch.0 + 1].map(LeaderEpoch) {
+        let refused = partition.offsets(Some(epoch)).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::KafkaStorageError, "asked in {epoch:?}");
+    }
 
     cluster.elect(2, &[2], &[2]);
     let code = cluster.tell_state(1).topics[0].partition_errors[0].error_code;
