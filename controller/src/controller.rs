@@ -361,7 +361,8 @@ impl Controller {
                 _ = rebalance.tick(), if self.parts.config.auto_leader_rebalance_enable => {
                     term.handle(Event::LeadersDueForRebalance).await
                 }
-                _ = lists.tick() => term.handle(Event::ListsDue).await,
+                // Answers that wait may make them needless.
+                _ = lists.tick(), if events.is_empty() => term.handle(Event::ListsDue).await,
             };
             match done {
                 Ok(()) => {}
@@ -415,6 +416,7 @@ async fn say_last_words(mut term: Term<Outside>, mut events: mpsc::UnboundedRece
     if let Err(trouble) = term.keep_all_lists().await {
         tracing::warn!(%trouble, "the next controller will not know which leaders have not answered");
     }
+    term.world().deliver().await;
     End::Stopped
 }
 

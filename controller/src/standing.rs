@@ -250,6 +250,12 @@ impl Record {
         self.outside.is_kept = is_there && !self.outside.is_empty();
     }
 
+    /// ZooKeeper has a list that somebody else left.
+    pub fn found(&mut self) {
+        self.noted = true;
+        self.outside.is_kept = false;
+    }
+
     /// Those that count for this state.
     pub fn outside(&self, state: &Leadership) -> &Outside {
         if self.version == state.partition_epoch { &self.outside } else { &NOBODY }
@@ -342,10 +348,9 @@ impl Standing {
         self.records.remove(partition)
     }
 
-    /// The partitions whose lists nobody else knows, with the versions of the states that these belong to.
-    pub fn unkept(&self) -> impl Iterator<Item = (&TopicPartition, ZkVersion)> {
-        let unkept = self.records.iter().filter(|(_, record)| record.is_unkept());
-        unkept.map(|(partition, record)| (partition, record.version))
+    /// The partitions whose lists nobody else knows.
+    pub fn unkept(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.records.iter().filter(|(_, record)| record.is_unkept()).map(|(partition, _)| partition)
     }
 
     /// What this broker said counts no more.

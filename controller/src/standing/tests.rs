@@ -217,3 +217,16 @@ fn a_list_of_nobody_is_not_kept() {
     outside.retain(&ids(&[3]));
     assert_eq!(outside, Outside { is_kept: false, ..kept(&[], &[]) });
 }
+
+#[test]
+fn a_list_that_somebody_left_is_written_over() {
+    let mut record = Record::default();
+    record.written(&state(1, &[1, 2]), Outside { is_kept: false, ..kept(&[], &[3]) });
+    assert!(record.keep() && !record.is_noted());
+    record.found();
+    assert!(record.is_noted() && record.keep());
+    record.note(true);
+    assert!(!record.keep());
+    record.note(false);
+    assert!(!record.is_noted() && record.keep());
+}

@@ -12,6 +12,9 @@ use crate::standing::{Cause, Outside, Record};
 use crate::store;
 use crate::world::{Rejection, Trouble, World, Write};
 
+/// Deaths and elections wait until so many are written.
+const KEPT_AT_ONCE: usize = 1_000;
+
 impl<W: World> Term<W> {
     /// Takes in what still belongs to a partition's state, and takes the rest away: those states were
     /// written by controllers that know no such lists.
@@ -138,19 +141,15 @@ impl<W: World> Term<W> {
 
     /// Lists that nobody else knows are kept if they last: leaders that are there answer sooner.
     pub(super) async fn keep_lasting_lists(&mut self) -> Result<(), Trouble> {
-        let unkept = |(partition, version): (&TopicPartition, ZkVersion)| (partition.clone(), version);
-        let unkept: BTreeMap<TopicPartition, ZkVersion> = self.standing.unkept().map(unkept).collect();
-        let before = std::mem::replace(&mut self.unkept, unkept);
-        let lasts =
-            |(partition, version): &(&TopicPartition, ZkVersion)| before.get(*partition) == Some(version);
-        let lasting = self.standing.unkept().filter(lasts).map(|(partition, _)| partition.clone()).collect();
+        let unkept: BTreeSet<TopicPartition> = self.standing.unkept().cloned().collect();
+        let lasting = self.unkept.intersection(&unkept).take(KEPT_AT_ONCE).cloned().collect();
+        self.unkept = unkept;
         self.keep_lists(lasting).await
     }
 
     /// Leaves the next controller all that this one knows.
     pub async fn keep_all_lists(&mut self) -> Result<(), Trouble> {
-        let unkept = self.standing.unkept().map(|(partition, _)| partition.clone()).collect();
-        self.keep_lists(unkept).await
+        self.keep_lists(self.standing.unkept().cloned().collect()).await
     }
 
     async fn keep_lists(&mut self, mut partitions: Vec<TopicPartition>) -> Result<(), Trouble> {
@@ -180,19 +179,21 @@ impl<W: World> Term<W> {
             Some((partition, self.list(partition, state.partition_epoch, outside)?))
         });
         let (written, writes): (Vec<&TopicPartition>, Vec<Write>) = writes.unzip();
-        let are_lists: Vec<bool> =
-            writes.iter().map(|write| !matches!(write, Write::Delete { .. })).collect();
-        let results = self.world.commit(writes).await?;
-        for ((partition, is_list), result) in written.into_iter().zip(are_lists).zip(results) {
-            let is_there = match result {
-                Ok(_) => is_list,
-                Err(Rejection::NoNode) => false,
-                Err(_) => true,
-            };
-            if is_there != is_list {
-                tracing::warn!(%partition, is_there, "a list of eligible replicas is not as it should be");
+        let results = self.world.commit(writes.clone()).await?;
+        for ((partition, write), result) in written.into_iter().zip(writes).zip(results) {
+            match (write, result) {
+                (Write::Delete { .. }, Ok(_)) => self.standing.change(partition, |record| record.note(false)),
+                (_, Ok(_)) => self.standing.change(partition, |record| record.note(true)),
+                (_, Err(Rejection::NoNode)) => {
+                    // Perhaps somebody removed the parents.
+                    self.lists_eligible = false;
+                    self.standing.change(partition, |record| record.note(false));
+                }
+                (_, Err(Rejection::NodeExists)) => self.standing.change(partition, Record::found),
+                (_, Err(reason)) => {
+                    tracing::warn!(%partition, %reason, "a list of eligible replicas cannot be written");
+                }
             }
-            self.standing.change(partition, |record| record.note(is_there));
         }
         Ok(())
     }

@@ -18,9 +18,9 @@ mod stops;
 mod takeover;
 mod topics;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use client::ids::{BrokerId, ControllerEpoch, TopicPartition, ZkVersion};
+use client::ids::{BrokerId, ControllerEpoch, TopicPartition};
 use client::znode::unclean_stop::{Concern, UncleanStop};
 
 use crate::cluster::ClusterState;
@@ -66,8 +66,8 @@ pub struct Term<W> {
     standing: Standing,
     /// Stops on which some partition still depends, as ZooKeeper has them.
     stops: BTreeMap<UncleanStop, Concern>,
-    /// Lists of eligible replicas that nobody else knew when it was looked last, with the versions of their states.
-    unkept: BTreeMap<TopicPartition, ZkVersion>,
+    /// Whose lists of eligible replicas nobody else knew when it was looked last.
+    unkept: BTreeSet<TopicPartition>,
     /// Whether the parent of the lists of eligible replicas is there.
     lists_eligible: bool,
 }

@@ -25,7 +25,7 @@ impl<W: World> Term<W> {
             cluster: ClusterState::default(),
             standing: Standing::default(),
             stops: BTreeMap::new(),
-            unkept: BTreeMap::new(),
+            unkept: BTreeSet::new(),
             lists_eligible: false,
         };
         term.drop_notifications().await?;

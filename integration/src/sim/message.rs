@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use client::fetch_session::Ask;
-use client::ids::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicPartition};
+use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartition};
 use client::wire::ErrorCode;
 use client::wire::messages::fetch_response::PartitionData;
 use client::wire::messages::{
@@ -347,7 +347,7 @@ pub(super) enum Tick {
     AlterTimeout(u64),
     ChannelTimeout(BrokerId, u64),
     Leave,
-    Lists,
+    Lists(ControllerEpoch),
     /// It waited long enough for its controller's last words.
     Stop,
 }

@@ -305,7 +305,7 @@ impl Process {
             }
             Tick::ChannelTimeout(to, id) => self.channels.timed_out(to, id, out),
             Tick::Leave => self.ask_to_leave(out),
-            Tick::Lists => self.lists_due(out),
+            Tick::Lists(epoch) => self.lists_due(epoch, out),
             Tick::Stop => self.has_left = true,
         }
         self.settle(out);

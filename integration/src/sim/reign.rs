@@ -201,6 +201,10 @@ impl Reign {
         self.waiting.push_back(work);
     }
 
+    pub(super) fn is_idle(&self) -> bool {
+        self.job.is_none() && self.waiting.is_empty()
+    }
+
     pub(super) fn replied(&mut self, id: u64, reply: Reply) {
         self.desk.port().replies.insert(id, reply);
     }

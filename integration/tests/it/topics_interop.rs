@@ -20,7 +20,7 @@ const OLD_TOOL: &str = "kafka.admin.TopicCommand";
 
 /// Six brokers and the tools share the machine; one that loses its session to that leaves the ISR, and comes back at
 /// its end.
-const PATIENT: [(&str, &str); 1] = [("zookeeper.session.timeout.ms", "30000")];
+const PATIENT: [(&str, &str); 1] = [("zookeeper.session.timeout.ms", "10000")];
 
 /// One run of a tool.
 #[derive(Debug, PartialEq, Eq)]

@@ -74,7 +74,7 @@ impl Process {
             self.ask_zookeeper(Op::Watch(watch.clone()), Purpose::Watch(watch), out);
         }
         out.after(REBALANCE, Tick::Rebalance);
-        out.after(LISTS_DUE, Tick::Lists);
+        out.after(LISTS_DUE, Tick::Lists(epoch));
     }
 
     pub(super) fn armed(&mut self, watch: &WatchOf) {
@@ -115,11 +115,13 @@ impl Process {
         }
     }
 
-    pub(super) fn lists_due(&mut self, out: &mut Out<'_>) {
-        if let Some(reign) = &mut self.candidate.reign {
+    /// Not while anything waits: answers may make it needless.
+    pub(super) fn lists_due(&mut self, epoch: ControllerEpoch, out: &mut Out<'_>) {
+        let Some(reign) = self.candidate.reign.as_mut().filter(|reign| reign.epoch == epoch) else { return };
+        if reign.is_idle() {
             reign.put(Work::Event(Event::ListsDue));
-            out.after(LISTS_DUE, Tick::Lists);
         }
+        out.after(LISTS_DUE, Tick::Lists(epoch));
     }
 
     /// Stops, after its controller's last words if it is controller.

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use client::ids::{BrokerEpoch, BrokerId};
+use client::ids::{BrokerEpoch, BrokerId, TopicPartition};
 use client::zk::{Session, ZkConfig};
 use client::znode::broker::{self, Endpoint, Registration, SecurityProtocol};
 use client::znode::companion::Companion;
 use client::znode::directories;
+use client::znode::eligible_replicas::{self, EligibleReplicas};
+use client::znode::partition;
 use integration::wait;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::{Member, with_zookeeper};
+use super::{Member, create, known, next_member, with_zookeeper};
 
 /// A session of this length outlasts each of these tests.
 const SESSION: Duration = Duration::from_secs(10);
@@ -156,5 +158,37 @@ fn a_dead_controller_is_deposed_by_the_others() {
         controller.die();
         controller.is_removed_soon().await;
         wait::until_holds("the other broker is controller", SOON, async || member.is_active()).await;
+    });
+}
+
+#[test]
+fn a_leader_that_does_not_answer_is_told_to_the_next_controller() {
+    with_zookeeper(|connect| async move {
+        let first = next_member(&connect, 1).await;
+        let leader = Body::start(&connect, 2, None).await;
+        let [third, fourth] = [next_member(&connect, 3).await, next_member(&connect, 4).await];
+        let zk = first.session.clone();
+        create(&zk, "t", 1, &[2, 1, 3]).await;
+        create(&zk, "u", 1, &[2, 1, 4]).await;
+        third.learns("t", 0, known(2, 0, &[2, 1, 3])).await;
+        third.learns("u", 0, known(2, 0, &[2, 1, 4])).await;
+        let names = async |topic, id| {
+            let path = eligible_replicas::path(&TopicPartition::new(topic, 0));
+            let Ok(node) = zk.get(&path).await else { return false };
+            let list = EligibleReplicas::decode(&node.data).expect("the controller wrote it");
+            list.uncertain == [BrokerId(id)]
+        };
+
+        fourth.leave().await;
+        third.learns("u", 0, known(2, 1, &[2, 1])).await;
+        wait::until_holds("the list is written", SOON, async || names("u", 4).await).await;
+        assert!(!names("t", 3).await, "nobody left");
+
+        let mut written = zk.get_watch(&partition::state_path("t", 0)).await.expect("it is there").1;
+        third.leave().await;
+        written.changed().await;
+        first.controller.shutdown().await;
+        assert!(names("t", 3).await, "its last words");
+        drop(leader);
     });
 }
