@@ -106,6 +106,8 @@ pub(super) struct Process {
     starting: Option<Starting>,
     fence: ControlFence,
     cache: Arc<MetadataCache>,
+    /// The controller epoch of the last UpdateMetadata request, and the request's number.
+    last_metadata: (i32, u64),
     roles: Roles,
     proposals: mpsc::UnboundedReceiver<Proposed>,
     questions: Questions,
@@ -174,6 +176,7 @@ impl Process {
             fence: ControlFence::default(),
             roles: Roles::new(me, dirs, around, topic_config(flushes), seed, out.clock),
             cache,
+            last_metadata: (0, 0),
             proposals,
             questions: Questions::default(),
             asking: None,
@@ -335,6 +338,15 @@ impl Process {
     }
 
     fn control(&mut self, from: Place, id: u64, request: &Control, out: &mut Out<'_>) {
+        // Nothing in the request tells it: what comes on a connection of before is read before what comes on the next.
+        if let Control::UpdateMetadata(request) = request {
+            let number = (request.controller_epoch, id);
+            if number.0 == self.last_metadata.0 && number < self.last_metadata {
+                out.counts.add("metadata of before");
+                return;
+            }
+            self.last_metadata = number;
+        }
         let (error, partitions) = match request {
             Control::LeaderAndIsr(request) => self.roles.assign(request, &self.fence, out),
             Control::StopReplica(request) => self.roles.stop(request, &self.fence, out),
