@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::docker;
-use super::{SUBNET, container, side};
+use super::{SUBNET, container, side, state};
 use crate::chaos::arena::{ArenaError, End, Node, Weather};
 
 /// What is in force.
@@ -115,8 +115,11 @@ fn set(node: Node, weather: Weather, on: bool) -> Result<(), ArenaError> {
     }
 }
 
+/// A node that ended by itself a moment ago has no network any more, and is furnished when it starts.
 fn beside(node: Node, steps: &str) -> Result<(), ArenaError> {
-    docker(&["exec", &side(node), "sh", "-c", steps]).map(|_| ())
+    let Err(error) = docker(&["exec", &side(node), "sh", "-c", steps]) else { return Ok(()) };
+    let is_running = state(&[node])?.iter().any(|(_, is_running, _)| *is_running);
+    if is_running { Err(error) } else { Ok(()) }
 }
 
 /// Clients come from the machine, which containers know as the network's gateway.
