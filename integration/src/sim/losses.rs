@@ -53,8 +53,8 @@ pub(super) struct Losses {
     tails: BTreeMap<BrokerId, Tail>,
     /// Since they were last found to be in sync.
     hit: BTreeMap<BrokerId, Hit>,
-    /// What the next leader has to hold: the most that a replica in sync kept.
-    owed: Option<Offset>,
+    /// What the next leader has to hold: as much as any other that was in sync kept.
+    owed: BTreeMap<BrokerId, Offset>,
     gaps: Vec<Gap>,
 }
 
@@ -115,7 +115,7 @@ impl Losses {
 
     /// Somebody is elected where nobody led, and these were in sync.
     pub(super) fn elected(&mut self, in_sync: &[BrokerId]) {
-        self.owed = in_sync.iter().filter_map(|id| self.hit.get(id)).map(|hit| hit.kept).max();
+        self.owed = in_sync.iter().filter_map(|id| Some((*id, self.hit.get(id)?.kept))).collect();
     }
 
     /// Whether what ends at `end`, stored in that epoch at the latest, may be gone.
@@ -144,7 +144,9 @@ impl Losses {
             *gap = Gap { from: gap.from.max(left), is_settled: true, ..*gap };
         }
         self.is_whole(leader);
-        Some(self.owed.take().unwrap_or(Offset(0)))
+        // What it kept itself is no more than this, or of another history.
+        let others = std::mem::take(&mut self.owed).into_iter().filter(|(id, _)| *id != leader);
+        Some(others.map(|(_, kept)| kept).max().unwrap_or(Offset(0)))
     }
 }
 
@@ -295,6 +297,17 @@ mod tests {
         assert_eq!(settled, Some(Offset(95)), "the second kept more");
         assert!(losses.may_be_gone(Offset(91), epoch) && losses.is_settled());
         assert_eq!(losses.weigh(&both, LeaderEpoch(5)), None, "the first leads, and lost nothing since");
+    }
+
+    #[test]
+    fn whoever_leads_owes_nothing_for_what_it_kept_itself() {
+        let mut losses = Losses::default();
+        losses.cut(ONE, Offset(0), Offset(0), Offset(0));
+        losses.cut(TWO, Offset(118), Offset(118), Offset(118));
+        assert_eq!(losses.weigh(&BTreeSet::from([ONE]), LeaderEpoch(7)), Some(Offset(0)));
+        // It was elected from outside the in-sync set, and what it has is of a history before.
+        losses.elected(&[TWO]);
+        assert_eq!(losses.settle(TWO, LeaderEpoch(11), Offset(0)), Some(Offset(0)));
     }
 
     #[test]
