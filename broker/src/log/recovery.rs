@@ -269,12 +269,24 @@ impl Log {
     }
 
     fn load_producers(&mut self, clean: bool, now_ms: i64) -> Result<(), LogError> {
-        if clean && !self.producers.has_snapshots() && self.end > self.start {
+        if clean && !self.producers.has_snapshots() && self.end > self.start && !self.may_have_producers()? {
             // Written before there were snapshots: the log has no producers, and this says so from now on.
             let end = self.end;
             return Ok(self.producers.take_empty_snapshot(end)?);
         }
         self.rebuild_producers(now_ms)
+    }
+
+    /// Whether the newest batches have the format that came with snapshots. Without one the machine lost power after
+    /// the clean stop, and the snapshot, not the log, was not on disk. Kafka's goes by the lack of snapshots alone
+    /// (`UnifiedLog.rebuildProducerState`), and takes again what a producer repeats then.
+    fn may_have_producers(&self) -> Result<bool, LogError> {
+        for segment in self.segments.values().rev() {
+            if let Some((_, newest)) = segment.batches_from(0)?.next_checked()? {
+                return Ok(newest.header().is_some());
+            }
+        }
+        Ok(false)
     }
 
     /// Brings the producers to the end of the log, from a snapshot and the batches after it, and leaves snapshots where

@@ -48,6 +48,19 @@ fn a_cut_at_every_byte_keeps_the_whole_batches() {
 }
 
 #[test]
+fn producers_outlive_the_loss_of_every_snapshot_after_a_clean_stop() {
+    let bench = Bench::real(small_indexes());
+    six_batches(&bench);
+    let snapshots =
+        || bench.names().into_iter().filter(|name| name.ends_with(".snapshot")).collect::<Vec<_>>();
+    assert_eq!(snapshots(), ["00000000000000000012.snapshot"]);
+    std::fs::remove_file(bench.file(&snapshots()[0])).unwrap();
+    let mut log = bench.open();
+    assert!(lead(&mut log, batch_by(9, 0, 10, 2)).unwrap().duplicate);
+    assert_eq!(log.end_offset(), Offset(12));
+}
+
+#[test]
 fn a_tail_cut_after_a_clean_stop_is_noticed_all_the_same() {
     let (simulated, bench) = Bench::simulated(small_indexes());
     let ends = six_batches(&bench);
