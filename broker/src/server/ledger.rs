@@ -114,24 +114,25 @@ impl Ledger {
 
     /// Gives away what there is; those who waited for it and go on.
     pub(super) fn grant(&mut self, now: Instant) -> Vec<FrameId> {
-        self.bring_under();
         let mut granted = Vec::new();
-        while let Some(&id) = self.waiting.first() {
-            let Some(frame) = self.frames.get_mut(&id) else { break };
-            let Some(free) = self.free.checked_sub(frame.wanted) else { break };
-            self.free = free;
-            frame.held += frame.wanted;
-            granted.push(self.go_on(id, now));
-        }
-        if self.passing.is_none()
-            && let Some(id) = self.next_to_pass()
-        {
+        loop {
+            self.bring_under();
+            while let Some(&id) = self.waiting.first() {
+                let Some(frame) = self.frames.get_mut(&id) else { break };
+                let Some(free) = self.free.checked_sub(frame.wanted) else { break };
+                self.free = free;
+                frame.held += frame.wanted;
+                granted.push(self.go_on(id, now));
+            }
+            if self.passing.is_some() {
+                return granted;
+            }
+            let Some(id) = self.next_to_pass() else { return granted };
             let over = self.frames.get(&id).map_or(0, |frame| frame.wanted);
             self.passing = Some(Passing { id, over });
             self.turn = self.turn.other();
             granted.push(self.go_on(id, now));
         }
-        granted
     }
 
     /// So that another may pass the budget.
@@ -188,6 +189,7 @@ impl Ledger {
         {
             let next = self.next_to_pass().and_then(|id| self.frames.get(&id));
             missing = missing.saturating_sub(next.map_or(0, |frame| frame.wanted));
+            missing = missing.saturating_sub(self.frames.get(&id).map_or(0, |frame| frame.held));
             go.push(id);
         }
         let mut slow: Vec<(Duration, FrameId, usize)> = self
@@ -300,6 +302,22 @@ mod tests {
         assert_eq!(story.ended(old), [newer]);
         assert_eq!(story.ended(newer), [large]);
         assert_eq!(story.ended(large), [small]);
+    }
+
+    #[test]
+    fn whoever_can_go_on_does_so_at_once() {
+        let mut story = Story::new();
+        story.served(90);
+        let first = story.served(20);
+        let second = story.frame(20);
+        assert_eq!(story.ended(first), [second]);
+        let [large, small] = [50, 5].map(|wanted| story.frame(wanted));
+        assert_eq!(story.grant(), []);
+        assert_eq!(
+            story.ended(second),
+            [small, large],
+            "the small one fits, so that another may pass the budget"
+        );
     }
 
     #[test]

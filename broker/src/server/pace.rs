@@ -10,7 +10,8 @@ pub(super) const PACE: u64 = 64 << 10;
 /// So far behind that pace may be who keeps a few others waiting,
 pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 
-/// and so far who keeps many waiting: no silence between two packets is longer on a line that works.
+/// and so far who keeps many waiting: a line that works is rarely silent for longer between two packets, unless a round
+/// trip takes most of it.
 pub(super) const LEAST_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The progress of one frame.
