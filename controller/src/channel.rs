@@ -289,7 +289,8 @@ impl Line {
                 };
             topic.partition_errors.iter().filter_map(role).collect::<Vec<_>>()
         });
-        Some(Event::LeaderAndIsrAnswered { broker: self.to, roles: roles.collect() })
+        let (broker, epoch) = (self.to, self.sender.receiver);
+        Some(Event::LeaderAndIsrAnswered { broker, epoch, roles: roles.collect() })
     }
 
     /// An answer concerns the controller as far as replicas were to be deleted; an error of the
@@ -309,6 +310,7 @@ impl Line {
             let all = request.partitions.iter().filter(|(_, stopped)| stopped.delete);
             all.map(|(partition, _)| (partition.clone(), error)).collect()
         };
-        (!partitions.is_empty()).then_some(Event::ReplicasDeleted { broker: self.to, partitions })
+        let (broker, epoch) = (self.to, self.sender.receiver);
+        (!partitions.is_empty()).then_some(Event::ReplicasDeleted { broker, epoch, partitions })
     }
 }

@@ -155,12 +155,24 @@ pub enum Event {
     LeadersDueForRebalance,
     /// Time to write the lists of eligible replicas that only this controller has known since the last such event.
     ListsDue,
-    /// A broker's answer to a LeaderAndIsr request.
-    LeaderAndIsrAnswered { broker: BrokerId, roles: Vec<RoleAnswer> },
+    /// The answer of a broker's registration to a LeaderAndIsr request.
+    LeaderAndIsrAnswered { broker: BrokerId, epoch: BrokerEpoch, roles: Vec<RoleAnswer> },
     /// How far the logs of a broker's registration reach; `None` where it has no log that it can read.
     LogEndsAnswered { broker: BrokerId, epoch: BrokerEpoch, ends: Vec<(TopicPartition, Option<LogEnd>)> },
-    /// A broker's answer to a StopReplica request, as far as it was to delete.
-    ReplicasDeleted { broker: BrokerId, partitions: Vec<(TopicPartition, ErrorCode)> },
+    /// The answer of a broker's registration to a StopReplica request, as far as it was to delete.
+    ReplicasDeleted { broker: BrokerId, epoch: BrokerEpoch, partitions: Vec<(TopicPartition, ErrorCode)> },
+}
+
+impl Event {
+    /// Whose answer it is.
+    pub fn answers(&self) -> Option<(BrokerId, BrokerEpoch)> {
+        match self {
+            Event::LeaderAndIsrAnswered { broker, epoch, .. }
+            | Event::LogEndsAnswered { broker, epoch, .. }
+            | Event::ReplicasDeleted { broker, epoch, .. } => Some((*broker, *epoch)),
+            _ => None,
+        }
+    }
 }
 
 /// What a broker says to the role it was told for one partition.

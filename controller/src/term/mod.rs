@@ -20,7 +20,7 @@ mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use client::ids::{BrokerId, ControllerEpoch, TopicPartition};
+use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition};
 use client::znode::unclean_stop::{Concern, UncleanStop};
 
 use crate::cluster::ClusterState;
@@ -88,6 +88,9 @@ impl<W: World> Term<W> {
     /// Carries out what an event asks for. Trouble that is not final has left the rest undone,
     /// until the next event or controller takes it up.
     pub async fn handle(&mut self, event: Event) -> Result<(), Trouble> {
+        if event.answers().is_some_and(|(broker, epoch)| !self.is_registered(broker, epoch)) {
+            return Ok(());
+        }
         match event {
             Event::BrokersChanged => self.brokers_changed().await,
             Event::TopicsChanged => self.topics_changed().await,
@@ -99,12 +102,17 @@ impl<W: World> Term<W> {
             Event::LogDirsFailed => self.log_dirs_failed().await,
             Event::LeadersDueForRebalance => self.rebalance_leaders().await,
             Event::ListsDue => self.keep_lasting_lists().await,
-            Event::LeaderAndIsrAnswered { broker, roles } => self.roles_answered(broker, &roles).await,
-            Event::LogEndsAnswered { broker, epoch, ends } => {
-                self.log_ends_answered(broker, epoch, ends).await
+            Event::LeaderAndIsrAnswered { broker, roles, .. } => self.roles_answered(broker, &roles).await,
+            Event::LogEndsAnswered { broker, ends, .. } => self.log_ends_answered(broker, ends).await,
+            Event::ReplicasDeleted { broker, partitions, .. } => {
+                self.replicas_deleted(broker, &partitions).await
             }
-            Event::ReplicasDeleted { broker, partitions } => self.replicas_deleted(broker, &partitions).await,
         }
+    }
+
+    /// What a former registration answered, after its process or its disk had ended perhaps, says nothing of this one.
+    fn is_registered(&self, broker: BrokerId, epoch: BrokerEpoch) -> bool {
+        self.cluster.brokers().get(&broker).is_some_and(|known| known.epoch == epoch)
     }
 
     fn send(&mut self, batch: Batch) {

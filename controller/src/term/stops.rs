@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use client::ids::{BrokerEpoch, BrokerId, TopicPartition};
+use client::ids::{BrokerId, TopicPartition};
 use client::znode::commit::LogEnd;
 use client::znode::unclean_stop::{Concern, UncleanStop};
 
@@ -154,12 +154,8 @@ impl<W: World> Term<W> {
     pub(super) async fn log_ends_answered(
         &mut self,
         broker: BrokerId,
-        epoch: BrokerEpoch,
         ends: Vec<(TopicPartition, Option<LogEnd>)>,
     ) -> Result<(), Trouble> {
-        if self.cluster.brokers().get(&broker).map(|known| known.epoch) != Some(epoch) {
-            return Ok(());
-        }
         let mut due = Vec::new();
         for (partition, end) in ends {
             if self.standing.change(&partition, |record| record.told(broker, end)) {

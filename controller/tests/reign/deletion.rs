@@ -105,8 +105,9 @@ fn a_replica_that_cannot_be_deleted_is_tried_again_when_its_broker_returns() {
     let mut answers = reign.memory.deletions_answered(ErrorCode::KafkaStorageError).into_iter();
     reign.on(answers.next().expect("of 1"));
     let mut answers = answers.map(|answer| match answer {
-        Event::ReplicasDeleted { broker, partitions } => Event::ReplicasDeleted {
+        Event::ReplicasDeleted { broker, epoch, partitions } => Event::ReplicasDeleted {
             broker,
+            epoch,
             partitions: partitions.into_iter().map(|(p, _)| (p, ErrorCode::None)).collect(),
         },
         other => other,
@@ -123,20 +124,22 @@ fn a_replica_that_cannot_be_deleted_is_tried_again_when_its_broker_returns() {
 
 #[test]
 fn a_late_word_of_a_former_registration_holds_nothing_up() {
-    let mut reign = Reign::with_topic(2, &[&[1, 2]]);
-    reign.memory.request_deletion("t");
-    reign.on(Event::DeletionsRequested);
-    let of_former = reign.memory.deletions_answered(ErrorCode::StaleBrokerEpoch);
-    for broker in [1, 2] {
-        reign.registers(broker);
+    for late in [ErrorCode::StaleBrokerEpoch, ErrorCode::KafkaStorageError] {
+        let mut reign = Reign::with_topic(2, &[&[1, 2]]);
+        reign.memory.request_deletion("t");
+        reign.on(Event::DeletionsRequested);
+        let of_former = reign.memory.deletions_answered(late);
+        for broker in [1, 2] {
+            reign.registers(broker);
+        }
+        for event in of_former {
+            check(&reign.on(event), "");
+        }
+        for event in reign.memory.deletions_answered(ErrorCode::None) {
+            reign.on(event);
+        }
+        assert!(!reign.term.cluster().has_topic("t"), "{late:?}");
     }
-    for event in of_former {
-        check(&reign.on(event), "");
-    }
-    for event in reign.memory.deletions_answered(ErrorCode::None) {
-        reign.on(event);
-    }
-    assert!(!reign.term.cluster().has_topic("t"));
 }
 
 #[test]

@@ -9,10 +9,10 @@ mod standing;
 mod stops;
 
 use client::ids::Uuid;
-use client::ids::{BrokerId, TopicPartition, ZkVersion};
+use client::ids::{BrokerId, TopicPartition};
 use client::wire::ErrorCode;
 use client::znode::{notification, topic};
-use controller::world::{Event, RoleAnswer, Trouble};
+use controller::world::{Event, Trouble};
 use futures::executor::block_on;
 use memory::{Memory, Reign};
 
@@ -275,12 +275,6 @@ fn a_topic_node_of_garbage_does_not_stop_the_others() {
     assert_eq!(reign.state("good", 0), "leader 1, leader epoch 0, isr 1, controller 1; version 0");
 }
 
-/// A broker answers the role it was told for t-0 at this version.
-fn answers(broker: i32, version: i32, error: ErrorCode) -> Event {
-    let role = RoleAnswer { partition: TopicPartition::new("t", 0), version: ZkVersion(version), error };
-    Event::LeaderAndIsrAnswered { broker: BrokerId(broker), roles: vec![role] }
-}
-
 #[test]
 fn a_failed_log_directory_is_asked_after_and_its_replicas_replaced() {
     let mut reign = Reign::with_topic(2, &[&[1, 2]]);
@@ -293,9 +287,8 @@ fn a_failed_log_directory_is_asked_after_and_its_replicas_replaced() {
          to 2: UpdateMetadata brokers 1 2, t-0 (leader 1, leader epoch 0, isr 1 2)
          delete /log_dir_event_notification/log_dir_event_0000000000",
     );
-    let answered = answers(1, 0, ErrorCode::KafkaStorageError);
     check(
-        &reign.on(answered.clone()),
+        &reign.answers(1, 0, ErrorCode::KafkaStorageError),
         "set t/partitions/0/state: leader 2, leader epoch 1, isr 2, controller 1; version 1
          to 2: LeaderAndIsr t-0 (leader 2, leader epoch 1, isr 2, version 1)
          to 1: UpdateMetadata brokers 1 2, t-0 (leader 2, leader epoch 1, isr 2, offline 1)
@@ -304,7 +297,7 @@ fn a_failed_log_directory_is_asked_after_and_its_replicas_replaced() {
          to 2: UpdateMetadata brokers 1 2, t-0 (leader 2, leader epoch 1, isr 2, offline 1)
          to 1: StopReplica t-0 (leader epoch 1)",
     );
-    check(&reign.on(answered), "");
+    check(&reign.answers(1, 0, ErrorCode::KafkaStorageError), "");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use client::znode::{admin, config};
 use controller::cluster::Broker;
 use controller::plan::ControlRequest;
 use controller::term::{Settings, Term};
-use controller::world::{Event, Node, Rejection, Trouble, World, Write};
+use controller::world::{Event, Node, Rejection, RoleAnswer, Trouble, World, Write};
 use futures::executor::block_on;
 
 #[derive(Default)]
@@ -160,6 +160,7 @@ impl Memory {
         let answered = std::mem::take(&mut self.inner().deletions).into_iter();
         let event = |(broker, partitions): (BrokerId, Vec<TopicPartition>)| Event::ReplicasDeleted {
             broker,
+            epoch: self.epoch_of(broker.0),
             partitions: partitions.into_iter().map(|partition| (partition, error)).collect(),
         };
         answered.map(event).collect()
@@ -198,6 +199,13 @@ impl Reign {
     pub(crate) fn on(&mut self, event: Event) -> String {
         block_on(self.term.handle(event)).expect("nothing is refused");
         self.memory.transcript()
+    }
+
+    /// A broker answers the role it was told for t-0 at this version.
+    pub(crate) fn answers(&mut self, broker: i32, version: i32, error: ErrorCode) -> String {
+        let role = RoleAnswer { partition: TopicPartition::new("t", 0), version: ZkVersion(version), error };
+        let (broker, epoch) = (BrokerId(broker), self.memory.epoch_of(broker));
+        self.on(Event::LeaderAndIsrAnswered { broker, epoch, roles: vec![role] })
     }
 
     pub(crate) fn dies(&mut self, broker: i32) -> String {

@@ -9,8 +9,8 @@ use client::znode::unclean_stop::UncleanStop;
 use controller::world::Event;
 use futures::executor::block_on;
 
+use crate::check;
 use crate::memory::{Memory, Reign};
-use crate::{answers, check};
 
 const LIST: &str = "/ottla/eligible_replicas/t-0";
 const STOP: &str = "/ottla/unclean_stops/1.b";
@@ -20,7 +20,7 @@ fn last_replica_gone() -> Reign {
     let mut reign = Reign::with_topic(3, &[&[1, 2, 3]]);
     reign.memory.configure("t", "min.insync.replicas", "2");
     reign.dies(3);
-    reign.on(answers(1, 1, ErrorCode::None));
+    reign.answers(1, 1, ErrorCode::None);
     reign.dies(2);
     reign.dies(1);
     assert_eq!(reign.state("t", 0), "leader -1, leader epoch 3, isr 1, controller 1; version 3");
@@ -62,7 +62,7 @@ fn lists_are_written_with_the_states_they_belong_to() {
         &writes(&reign.dies(3)),
         "set t/partitions/0/state: leader 1, leader epoch 1, isr 1 2, controller 1; version 1",
     );
-    check(&reign.on(answers(1, 1, ErrorCode::None)), "");
+    check(&reign.answers(1, 1, ErrorCode::None), "");
     check(
         &writes(&reign.dies(2)),
         r#"create /ottla
@@ -239,11 +239,11 @@ fn a_leader_that_does_not_answer_is_written_down() {
     check(&silent.on(Event::ListsDue), "");
     check(&silent.on(Event::ListsDue), kept);
     check(&silent.on(Event::ListsDue), "");
-    check(&silent.on(answers(1, 1, ErrorCode::None)), "delete /ottla/eligible_replicas/t-0");
+    check(&silent.answers(1, 1, ErrorCode::None), "delete /ottla/eligible_replicas/t-0");
 
     let mut prompt = three();
     check(&prompt.on(Event::ListsDue), "");
-    check(&prompt.on(answers(1, 1, ErrorCode::None)), "");
+    check(&prompt.answers(1, 1, ErrorCode::None), "");
     check(&prompt.on(Event::ListsDue), "");
     block_on(prompt.term.keep_all_lists()).expect("nothing is refused");
     assert_eq!(prompt.memory.data(LIST), None);
@@ -279,9 +279,9 @@ fn those_set_aside_for_a_stop_are_told_until_the_leader_goes_on_without() {
     assert!(list.ends_with(r#""state_version":1,"replicas":[],"uncertain":[3]}"#), "{list}");
     reign.memory.transcript();
     // Neither a former state nor a follower's word tells that.
-    check(&second.on(answers(1, 0, ErrorCode::None)), "");
-    check(&second.on(answers(2, 1, ErrorCode::None)), "");
-    let told = second.on(answers(1, 1, ErrorCode::StaleControllerEpoch));
+    check(&second.answers(1, 0, ErrorCode::None), "");
+    check(&second.answers(2, 1, ErrorCode::None), "");
+    let told = second.answers(1, 1, ErrorCode::StaleControllerEpoch);
     check(&told, "delete /ottla/eligible_replicas/t-0");
 }
 
@@ -290,12 +290,12 @@ fn who_lost_something_is_waited_for_while_nothing_is_acknowledged_without_it() {
     let mut reign = Reign::with_topic(2, &[&[1, 2]]);
     reign.memory.configure("t", "min.insync.replicas", "2");
     reign.dies(2);
-    reign.on(answers(1, 1, ErrorCode::None));
+    reign.answers(1, 1, ErrorCode::None);
     returns_from_stop(&mut reign, 2);
     // Another controller tells the leader again.
     let mut second = Reign::begin(&reign.memory, 2);
     reign.memory.transcript();
-    check(&second.on(answers(1, 1, ErrorCode::StaleControllerEpoch)), "");
+    check(&second.answers(1, 1, ErrorCode::StaleControllerEpoch), "");
     second.dies(2);
     second.dies(1);
     returns_from_stop(&mut second, 1);
@@ -319,7 +319,7 @@ fn a_list_is_written_again_after_somebody_else_wrote_the_state() {
     let path = "/isr_change_notification/isr_change_0000000000";
     reign.memory.put(path, notification::encode_isr_change(&[TopicPartition::new("t", 0)]));
     reign.on(Event::IsrsChanged);
-    reign.on(answers(1, 3, ErrorCode::None));
+    reign.answers(1, 3, ErrorCode::None);
     reign.dies(2);
     let list = reign.memory.data(LIST).unwrap();
     assert!(list.ends_with(r#""state_version":4,"replicas":[2]}"#), "{list}");

@@ -113,6 +113,7 @@ impl Process {
     ) {
         let Place::Broker(broker) = from else { return };
         let Some(request) = self.channels.answered(broker, id, out) else { return };
+        let Some(epoch) = self.channels.receiver(broker) else { return };
         let Some(reign) = self.candidate.reign_mut() else { return };
         match &*request {
             Control::LeaderAndIsr(request) if error == ErrorCode::None => {
@@ -124,7 +125,7 @@ impl Process {
                     Some(RoleAnswer { partition, version: ZkVersion(told.partition_epoch), error })
                 };
                 let roles = partitions.into_iter().filter_map(role).collect();
-                reign.put(Work::Event(Event::LeaderAndIsrAnswered { broker, roles }));
+                reign.put(Work::Event(Event::LeaderAndIsrAnswered { broker, epoch, roles }));
             }
             Control::StopReplica(request) => {
                 let deleted = StopOrder::all_of(request).into_iter().filter(|order| order.delete);
@@ -133,7 +134,7 @@ impl Process {
                 let partitions: Vec<_> =
                     deleted.map(|order| (order.id.clone(), code(&order.id).unwrap_or(error))).collect();
                 if !partitions.is_empty() {
-                    reign.put(Work::Event(Event::ReplicasDeleted { broker, partitions }));
+                    reign.put(Work::Event(Event::ReplicasDeleted { broker, epoch, partitions }));
                 }
             }
             Control::LeaderAndIsr(_) | Control::UpdateMetadata(_) | Control::LogEnds(_) => {}
