@@ -14,6 +14,7 @@ mod incoming;
 mod ledger;
 mod outgoing;
 mod pace;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,10 +1,10 @@
 //! Who has how much of the memory for frames, who gets it next, and who has to go for it.
 //!
 //! Frames get memory in the order in which they began, so that those that have some already are
-//! complete soonest. Beside them one frame at a time may pass the budget: in turn the one that waits
-//! longest, since all may be held by frames that are themselves incomplete, and the one that needs
-//! least to be complete, of equals the latest. So who sends a frame at ordinary speed hardly waits
-//! for those who sent theirs before and went silent, however many there are.
+//! complete soonest. Beside them one frame at a time may pass the budget: half of the time the one that
+//! waits longest, since all may be held by frames that are themselves incomplete, and half of it the one
+//! that needs least to be complete, of equals the latest. So who sends a frame at ordinary speed hardly
+//! waits for those who sent theirs before and went silent, however many there are.
 //!
 //! Pure: time is an argument.
 
@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::pace::{Pace, patience, patience_to_pass};
+use super::turns::{Turn, Turns};
 
 /// Of frames, in the order in which they began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +26,7 @@ pub(super) struct Ledger {
     frames: BTreeMap<FrameId, Frame>,
     waiting: BTreeSet<FrameId>,
     passing: Option<Passing>,
-    /// Whose turn it is to pass the budget next.
-    turn: Turn,
+    turns: Turns,
     next: u64,
 }
 
@@ -47,12 +47,6 @@ struct Passing {
     over: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Turn {
-    LeastNeeded,
-    LongestWaiting,
-}
-
 impl Ledger {
     pub(super) fn new(budget: usize) -> Ledger {
         Ledger {
@@ -61,7 +55,7 @@ impl Ledger {
             frames: BTreeMap::new(),
             waiting: BTreeSet::new(),
             passing: None,
-            turn: Turn::LeastNeeded,
+            turns: Turns::default(),
             next: 0,
         }
     }
@@ -127,10 +121,14 @@ impl Ledger {
             if self.passing.is_some() {
                 return granted;
             }
-            let Some(id) = self.next_to_pass() else { return granted };
+            self.turns.end(now);
+            let Some(id) = self.next_to_pass() else {
+                self.turns = Turns::default();
+                return granted;
+            };
             let over = self.frames.get(&id).map_or(0, |frame| frame.wanted);
             self.passing = Some(Passing { id, over });
-            self.turn = self.turn.other();
+            self.turns.begin(now);
             granted.push(self.go_on(id, now));
         }
     }
@@ -157,7 +155,7 @@ impl Ledger {
     }
 
     fn next_to_pass(&self) -> Option<FrameId> {
-        match self.turn {
+        match self.turns.next() {
             Turn::LongestWaiting => self.waiting.first().copied(),
             Turn::LeastNeeded => {
                 self.waiting().min_by_key(|(id, frame)| (frame.lacks, Reverse(*id))).map(|(id, _)| id)
@@ -215,15 +213,6 @@ impl Frame {
     fn lag(&self, now: Instant) -> Duration {
         let pace = self.pace.filter(|_| self.wanted == 0);
         pace.map_or(Duration::ZERO, |pace| pace.lag(now))
-    }
-}
-
-impl Turn {
-    fn other(self) -> Turn {
-        match self {
-            Turn::LeastNeeded => Turn::LongestWaiting,
-            Turn::LongestWaiting => Turn::LeastNeeded,
-        }
     }
 }
 

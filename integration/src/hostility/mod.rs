@@ -50,7 +50,7 @@ const ALLOWANCE_PER_CONNECTION: u64 = 32 << 10;
 const PATIENCE_SMALL: Duration = Duration::from_secs(5);
 
 /// A large request may have to wait until slow senders are given up for it.
-const PATIENCE_LARGE: Duration = Duration::from_secs(15);
+const PATIENCE_LARGE: Duration = Duration::from_secs(10);
 
 /// How often the crowd asks: silence for `connections.max.idle.ms` would end its connections.
 const NOW_AND_THEN: Duration = Duration::from_secs(60);

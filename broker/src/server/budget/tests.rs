@@ -82,6 +82,20 @@ async fn silent(budget: Budget, lacks: usize) {
     held.given_up().await;
 }
 
+/// Someone who sends one frame after the other at once, or gives up soon.
+async fn hasty(budget: Budget, lacks: usize, begins_after: Duration) {
+    sleep(begins_after).await;
+    loop {
+        let mut held = Held::default();
+        let asked = budget.take(&mut held, lacks, lacks);
+        if tokio::time::timeout(Duration::from_millis(20), asked).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        drop(held);
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// How long someone waits who asks for the rest of a frame and then sends it at 1 MB/s.
 async fn honest(budget: &Budget, lacks: usize) -> Duration {
     let mut held = Held::default();
@@ -121,6 +135,22 @@ async fn behind_thousands_who_went_silent_nobody_who_sends_waits_for_long() {
             crowd.iter().for_each(tokio::task::JoinHandle::abort);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_crowd_of_both_kinds_nobody_who_sends_waits_for_long() {
+    let budget = Budget::new(BUDGET);
+    let mut crowd: Vec<_> = (0..500).map(|_| tokio::spawn(silent(budget.clone(), MIB))).collect();
+    crowd.extend(
+        (0..64).map(|n| tokio::spawn(hasty(budget.clone(), 50 << 10, Duration::from_micros(n * 470)))),
+    );
+    sleep(Duration::from_millis(30)).await;
+    tokio::task::yield_now().await;
+    for _ in 0..8 {
+        let waited = honest(&budget, 100 << 10).await;
+        assert!(waited < Duration::from_millis(2_500), "{waited:?}");
+    }
+    crowd.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test(start_paused = true)]
