@@ -282,7 +282,7 @@ impl Log {
     /// (`UnifiedLog.rebuildProducerState`), and takes again what a producer repeats then.
     fn may_have_producers(&self) -> Result<bool, LogError> {
         for segment in self.segments.values().rev() {
-            if let Some((_, newest)) = segment.batches_from(0)?.next_checked()? {
+            if let Some((_, newest)) = segment.batches_from(0)?.next_summary()? {
                 return Ok(newest.header().is_some());
             }
         }

@@ -25,7 +25,8 @@ pub struct Status {
 }
 
 impl Status {
-    pub(super) const UNASSIGNED: Status = Status {
+    /// Of a replica that was told no role yet.
+    pub const UNASSIGNED: Status = Status {
         epoch: LeaderEpoch::NONE,
         leading_since: None,
         offline: false,

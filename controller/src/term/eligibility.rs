@@ -179,18 +179,19 @@ impl<W: World> Term<W> {
             Some((partition, self.list(partition, state.partition_epoch, outside)?))
         });
         let (written, writes): (Vec<&TopicPartition>, Vec<Write>) = writes.unzip();
-        let results = self.world.commit(writes.clone()).await?;
-        for ((partition, write), result) in written.into_iter().zip(writes).zip(results) {
-            match (write, result) {
-                (Write::Delete { .. }, Ok(_)) => self.standing.change(partition, |record| record.note(false)),
-                (_, Ok(_)) => self.standing.change(partition, |record| record.note(true)),
-                (_, Err(Rejection::NoNode)) => {
+        let are_lists: Vec<bool> =
+            writes.iter().map(|write| !matches!(write, Write::Delete { .. })).collect();
+        let results = self.world.commit(writes).await?;
+        for ((partition, is_list), result) in written.into_iter().zip(are_lists).zip(results) {
+            match result {
+                Ok(_) => self.standing.change(partition, |record| record.note(is_list)),
+                Err(Rejection::NoNode) => {
                     // Perhaps somebody removed the parents.
                     self.lists_eligible = false;
                     self.standing.change(partition, |record| record.note(false));
                 }
-                (_, Err(Rejection::NodeExists)) => self.standing.change(partition, Record::found),
-                (_, Err(reason)) => {
+                Err(Rejection::NodeExists) => self.standing.change(partition, Record::found),
+                Err(reason) => {
                     tracing::warn!(%partition, %reason, "a list of eligible replicas cannot be written");
                 }
             }

@@ -345,7 +345,7 @@ impl Process {
                 out.counts.add("metadata of before");
                 return;
             }
-            self.last_metadata = number;
+            self.last_metadata = self.last_metadata.max(number);
         }
         let (error, partitions) = match request {
             Control::LeaderAndIsr(request) => self.roles.assign(request, &self.fence, out),

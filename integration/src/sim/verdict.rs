@@ -94,23 +94,12 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use client::ids::Offset;
 
     use super::*;
 
     fn status(epoch: i32, leads: bool) -> Status {
         let epoch = LeaderEpoch(epoch);
-        Status {
-            epoch,
-            leading_since: leads.then_some(epoch),
-            offline: false,
-            log_start: Offset(0),
-            high_watermark: Offset(0),
-            last_stable_offset: Offset(0),
-            end: Offset(0),
-            low_watermark: Offset(0),
-            may_confirm: leads,
-        }
+        Status { epoch, leading_since: leads.then_some(epoch), may_confirm: leads, ..Status::UNASSIGNED }
     }
 
     fn verdict(named: i32, status: Option<Status>, error: ErrorCode) -> Verdict {
