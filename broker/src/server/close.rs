@@ -31,6 +31,10 @@ pub(super) enum CloseReason {
         "a frame came too slowly, {got} of {announced} bytes so far, while others waited for the memory it held"
     )]
     TooSlow { got: usize, announced: usize },
+    #[error(
+        "there was no memory for a frame for {waited:?}, after {got} of {announced} bytes: other requests hold all of queued.max.request.bytes"
+    )]
+    NoMemory { waited: Duration, got: usize, announced: usize },
     #[error("the log file ended {missing} bytes before the end of the slice to send")]
     TruncatedFile { missing: usize },
     #[error("the server shuts down")]

@@ -1,11 +1,13 @@
 //! Cuts frames from a connection: a length of four bytes, then as many bytes.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use client::wire::frame::FrameError;
 use client::wire::{ApiKey, versions};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest};
+use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::timeout;
 
@@ -77,7 +79,7 @@ impl Incoming {
                     tokio::select! {
                         biased;
                         taken = timeout(limit, self.budget.take(&mut held, charge - charged, announced - received)) => {
-                            taken.map_err(|_| stalled(limit, received, announced))?;
+                            taken.map_err(|_| CloseReason::NoMemory { waited: limit, got: received, announced })?;
                         }
                         // Nobody waits on behalf of a peer that is gone.
                         error = broken(self.socket.get_ref()) => return Err(error),
@@ -105,7 +107,7 @@ impl Incoming {
         let read = timeout(limit, self.socket.read_exact(&mut length)).await;
         match read.map_err(|_| stalled(limit, 0, length.len()))? {
             Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 return Err(CloseReason::WithinFrame { got: 0, announced: length.len() });
             }
             Err(error) => return Err(error.into()),
@@ -148,13 +150,11 @@ impl Come {
 
 /// Completes when the connection is reset.
 async fn broken(socket: &OwnedReadHalf) -> CloseReason {
-    let gone = match socket.ready(Interest::ERROR).await {
-        Ok(_) => socket.as_ref().take_error(),
-        Err(error) => Err(error),
-    };
-    match gone {
-        Ok(Some(error)) | Err(error) => error.into(),
-        Ok(None) => CloseReason::ByPeer,
+    let socket: &TcpStream = socket.as_ref();
+    // Readiness may be reported in vain.
+    let error = || socket.take_error()?.ok_or_else(|| ErrorKind::WouldBlock.into());
+    match socket.async_io(Interest::ERROR, error).await {
+        Ok(error) | Err(error) => error.into(),
     }
 }
 
@@ -174,8 +174,8 @@ fn stalled(waited: Duration, got: usize, announced: usize) -> CloseReason {
 mod tests {
     use futures::FutureExt;
     use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
     use tokio::net::tcp::OwnedWriteHalf;
-    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -216,6 +216,16 @@ mod tests {
         short.peer.write_all(&produce).await.expect("open");
         short.incoming.ready().await.expect("open");
         assert!(short.incoming.frame().now_or_never().is_none(), "a larger one waits");
+    }
+
+    #[tokio::test]
+    async fn who_gets_no_memory_is_not_said_to_have_stalled() {
+        let mut short = Short::of_memory().await;
+        short.incoming.max_idle = Some(Duration::from_millis(50));
+        short.peer.write_u32(1 << 20).await.expect("open");
+        short.peer.write_all(&[0; 2 * FIRST_RESERVE]).await.expect("open");
+        let end = short.incoming.frame().await;
+        assert!(matches!(end, Err(CloseReason::NoMemory { .. })), "{end:?}");
     }
 
     #[tokio::test]
