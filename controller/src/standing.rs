@@ -58,7 +58,7 @@ impl Outside {
         self.eligible.is_empty() && self.uncertain.is_empty()
     }
 
-    fn all(&self) -> impl Iterator<Item = BrokerId> {
+    pub fn all(&self) -> impl Iterator<Item = BrokerId> {
         self.eligible.iter().chain(&self.uncertain).copied()
     }
 
@@ -131,6 +131,17 @@ impl Record {
         let is_new = self.is_unkept();
         self.outside.is_kept |= is_new;
         is_new
+    }
+
+    /// Another controller took this broker out of the ISR and did not come to say more. What ZooKeeper keeps for the
+    /// same state says all.
+    pub fn departed(&mut self, broker: BrokerId, version: ZkVersion) {
+        if self.version != version {
+            (self.outside, self.version) = (Outside::default(), version);
+        }
+        if !self.outside.is_kept && !self.outside.uncertain.contains(&broker) {
+            self.outside.uncertain.push(broker);
+        }
     }
 
     fn is_unkept(&self) -> bool {
@@ -351,6 +362,12 @@ impl Standing {
     /// The partitions whose lists nobody else knows.
     pub fn unkept(&self) -> impl Iterator<Item = &TopicPartition> {
         self.records.iter().filter(|(_, record)| record.is_unkept()).map(|(partition, _)| partition)
+    }
+
+    /// Whom those lists name.
+    pub fn unkept_brokers(&self) -> BTreeSet<BrokerId> {
+        let unkept = self.records.values().filter(|record| record.is_unkept());
+        unkept.flat_map(|record| record.outside.all()).collect()
     }
 
     /// What this broker said counts no more.

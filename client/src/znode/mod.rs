@@ -13,6 +13,7 @@ pub mod companion;
 pub mod config;
 pub mod consumer;
 pub mod controller;
+pub mod departure;
 pub mod directories;
 pub mod eligible_replicas;
 pub mod feature;

@@ -19,8 +19,10 @@ impl<W: World> Term<W> {
     /// Takes in what still belongs to a partition's state, and takes the rest away: those states were
     /// written by controllers that know no such lists.
     pub(super) async fn load_eligible(&mut self) -> Result<(), Trouble> {
+        if !self.parents.has(ELIGIBLE_REPLICAS) {
+            return Ok(());
+        }
         let listed = self.world.list(ELIGIBLE_REPLICAS).await?;
-        self.lists_eligible = !listed.is_empty();
         let named: Vec<TopicPartition> =
             listed.iter().filter_map(|child| eligible_replicas::partition_of(child)).collect();
         let nodes = self.world.read(named.iter().map(eligible_replicas::path).collect()).await?;
@@ -124,18 +126,17 @@ impl<W: World> Term<W> {
 
     /// The parents of lists, before the first one.
     pub(super) async fn ensure_lists(&mut self) -> Result<(), Trouble> {
-        if self.lists_eligible {
+        let missing = self.parents.missing(ELIGIBLE_REPLICAS);
+        if missing.is_empty() {
             return Ok(());
         }
-        let parents = ["/ottla", ELIGIBLE_REPLICAS];
-        let create = |path: &str| Write::Create { path: path.to_owned(), data: Vec::new() };
-        for (path, result) in parents.iter().zip(self.world.commit(parents.map(create).to_vec()).await?) {
+        for result in self.world.commit(missing).await? {
             match result {
                 Ok(_) | Err(Rejection::NodeExists) => {}
-                Err(reason) => tracing::warn!(path, %reason, "lists of eligible replicas cannot be kept"),
+                Err(reason) => tracing::warn!(%reason, "lists of eligible replicas cannot be kept"),
             }
         }
-        self.lists_eligible = true;
+        self.parents.are_made(ELIGIBLE_REPLICAS);
         Ok(())
     }
 
@@ -144,12 +145,14 @@ impl<W: World> Term<W> {
         let unkept: BTreeSet<TopicPartition> = self.standing.unkept().cloned().collect();
         let lasting = self.unkept.intersection(&unkept).take(KEPT_AT_ONCE).cloned().collect();
         self.unkept = unkept;
-        self.keep_lists(lasting).await
+        self.keep_lists(lasting).await?;
+        self.forget_departures().await
     }
 
     /// Leaves the next controller all that this one knows.
     pub async fn keep_all_lists(&mut self) -> Result<(), Trouble> {
-        self.keep_lists(self.standing.unkept().cloned().collect()).await
+        self.keep_lists(self.standing.unkept().cloned().collect()).await?;
+        self.forget_departures().await
     }
 
     async fn keep_lists(&mut self, mut partitions: Vec<TopicPartition>) -> Result<(), Trouble> {
@@ -186,8 +189,7 @@ impl<W: World> Term<W> {
             match result {
                 Ok(_) => self.standing.change(partition, |record| record.note(is_list)),
                 Err(Rejection::NoNode) => {
-                    // Perhaps somebody removed the parents.
-                    self.lists_eligible = false;
+                    self.parents.may_be_gone();
                     self.standing.change(partition, |record| record.note(false));
                 }
                 Err(Rejection::NodeExists) => self.standing.change(partition, Record::found),

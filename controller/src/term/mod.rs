@@ -7,9 +7,11 @@
 mod alter_partition;
 mod brokers;
 mod deletion;
+mod departures;
 mod elections;
 mod eligibility;
 mod notifications;
+mod parents;
 mod partitions;
 mod producer_ids;
 mod replicas;
@@ -21,8 +23,10 @@ mod topics;
 use std::collections::{BTreeMap, BTreeSet};
 
 use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition};
+use client::znode::departure::Departure;
 use client::znode::unclean_stop::{Concern, UncleanStop};
 
+use self::parents::Parents;
 use crate::cluster::ClusterState;
 use crate::plan::Batch;
 use crate::standing::Standing;
@@ -68,8 +72,9 @@ pub struct Term<W> {
     stops: BTreeMap<UncleanStop, Concern>,
     /// Whose lists of eligible replicas nobody else knew when it was looked last.
     unkept: BTreeSet<TopicPartition>,
-    /// Whether the parent of the lists of eligible replicas is there.
-    lists_eligible: bool,
+    parents: Parents,
+    /// Brokers that were just taken out of ISRs, as ZooKeeper has them.
+    departures: BTreeMap<BrokerId, Departure>,
 }
 
 impl<W: World> Term<W> {

@@ -319,11 +319,15 @@ impl<W: World> Term<W> {
         if lists.iter().any(|list| list.is_kept) {
             self.ensure_lists().await?;
         }
-        let writes = decided.iter().zip(&lists);
-        let writes = writes.map(|((partition, state), list)| self.write_of(partition, state, list)).collect();
-        let results = self.world.commit(writes).await?;
+        let notes = self.notes_of_departures(&lists);
+        let states = decided.iter().zip(&lists);
+        let states = states.map(|((partition, state), list)| self.write_of(partition, state, list));
+        let writes = notes.writes(|broker| self.departures.contains_key(&broker)).chain(states).collect();
+        let mut results = self.world.commit(writes).await?;
+        let of_states = results.split_off(notes.len());
+        self.take_in_notes(notes, &results);
         let (mut written, mut overtaken) = (Vec::new(), Vec::new());
-        for (((partition, state), outside), result) in decided.into_iter().zip(lists).zip(results) {
+        for (((partition, state), outside), result) in decided.into_iter().zip(lists).zip(of_states) {
             match result {
                 Ok(version) => {
                     self.take_in(&partition, state, version, outside);

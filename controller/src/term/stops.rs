@@ -71,7 +71,7 @@ impl<W: World> Term<W> {
 
     /// The partitions that this broker has replicas of, and others too: who is the only one to hold a
     /// partition has whatever is left of it.
-    fn shared_by(&self, broker: BrokerId) -> Vec<TopicPartition> {
+    pub(super) fn shared_by(&self, broker: BrokerId) -> Vec<TopicPartition> {
         let is_shared =
             |p: &&TopicPartition| self.cluster.replicas(p).len() > 1 && !self.cluster.is_to_delete(&p.topic);
         self.cluster.hosted_by(broker).filter(is_shared).cloned().collect()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use client::ids::{ControllerEpoch, TopicPartition};
 use client::znode::{admin, topic};
 
+use super::parents::Parents;
 use super::{Replica, Settings, Term};
 use crate::cluster::{ClusterState, PartitionState, ReplicaState};
 use crate::standing::Standing;
@@ -26,7 +27,8 @@ impl<W: World> Term<W> {
             standing: Standing::default(),
             stops: BTreeMap::new(),
             unkept: BTreeSet::new(),
-            lists_eligible: false,
+            parents: Parents::default(),
+            departures: BTreeMap::new(),
         };
         term.drop_notifications().await?;
         term.load().await?;
@@ -54,7 +56,9 @@ impl<W: World> Term<W> {
         for (partition, state) in store::states(&self.world, partitions.clone()).await? {
             self.cluster.put_leadership(&partition, state);
         }
+        self.parents = Parents::read(&self.world).await?;
         self.load_eligible().await?;
+        self.load_departures().await?;
         // Before anybody hears whom to follow.
         self.set_tail_losers_aside(stops).await?;
         tracing::info!(

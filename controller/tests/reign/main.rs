@@ -79,7 +79,10 @@ fn a_dead_broker_costs_each_partition_one_write() {
     let mut reign = Reign::with_topic(3, &[&[1, 2, 3], &[2, 1], &[3]]);
     check(
         &reign.dies(1),
-        "set t/partitions/0/state: leader 2, leader epoch 1, isr 2 3, controller 1; version 1
+        r#"create /ottla
+         create /ottla/departures
+         create /ottla/departures/1: {"version":1,"controller_epochs":[1]}; version 0
+         set t/partitions/0/state: leader 2, leader epoch 1, isr 2 3, controller 1; version 1
          to 2: LeaderAndIsr t-0 (leader 2, leader epoch 1, isr 2 3, version 1)
          to 3: LeaderAndIsr t-0 (leader 2, leader epoch 1, isr 2 3, version 1)
          to 2: UpdateMetadata brokers 2 3, t-0 (leader 2, leader epoch 1, isr 2 3, offline 1)
@@ -87,7 +90,7 @@ fn a_dead_broker_costs_each_partition_one_write() {
          set t/partitions/1/state: leader 2, leader epoch 1, isr 2, controller 1; version 1
          to 2: LeaderAndIsr t-1 (leader 2, leader epoch 1, isr 2, version 1)
          to 2: UpdateMetadata brokers 2 3, t-0 (leader 2, leader epoch 1, isr 2 3, offline 1), t-1 (leader 2, leader epoch 1, isr 2, offline 1)
-         to 3: UpdateMetadata brokers 2 3, t-0 (leader 2, leader epoch 1, isr 2 3, offline 1), t-1 (leader 2, leader epoch 1, isr 2, offline 1)",
+         to 3: UpdateMetadata brokers 2 3, t-0 (leader 2, leader epoch 1, isr 2 3, offline 1), t-1 (leader 2, leader epoch 1, isr 2, offline 1)"#,
     );
     check(&reign.on(Event::BrokersChanged), "");
 }
@@ -138,7 +141,10 @@ fn a_broker_that_registered_again_is_treated_as_dead_and_new() {
     let mut reign = Reign::with_topic(2, &[&[1, 2]]);
     check(
         &reign.registers(1),
-        "set t/partitions/0/state: leader 2, leader epoch 1, isr 2, controller 1; version 1
+        r#"create /ottla
+         create /ottla/departures
+         create /ottla/departures/1: {"version":1,"controller_epochs":[1]}; version 0
+         set t/partitions/0/state: leader 2, leader epoch 1, isr 2, controller 1; version 1
          to 2: LeaderAndIsr t-0 (leader 2, leader epoch 1, isr 2, version 1)
          to 2: UpdateMetadata brokers 2, t-0 (leader 2, leader epoch 1, isr 2, offline 1)
          to 2: UpdateMetadata brokers 2, t-0 (leader 2, leader epoch 1, isr 2, offline 1)
@@ -146,7 +152,7 @@ fn a_broker_that_registered_again_is_treated_as_dead_and_new() {
          to 1: UpdateMetadata brokers 1 2, t-0 (leader 2, leader epoch 1, isr 2)
          to 1: LeaderAndIsr t-0 (leader 2, leader epoch 1, isr 2, version 1)
          to 1: UpdateMetadata brokers 1 2, t-0 (leader 2, leader epoch 1, isr 2)
-         to 2: UpdateMetadata brokers 1 2, t-0 (leader 2, leader epoch 1, isr 2)",
+         to 2: UpdateMetadata brokers 1 2, t-0 (leader 2, leader epoch 1, isr 2)"#,
     );
 }
 
@@ -173,16 +179,19 @@ fn a_leader_that_died_with_the_controller_costs_two_writes() {
     let _second = Reign::begin(&reign.memory, 2);
     check(
         &reign.memory.transcript(),
-        "to 2: UpdateMetadata brokers 2, t-0 (leader 1, leader epoch 0, isr 1 2, offline 1)
+        r#"to 2: UpdateMetadata brokers 2, t-0 (leader 1, leader epoch 0, isr 1 2, offline 1)
          to 2: LeaderAndIsr t-0 (leader 1, leader epoch 0, isr 1 2, version 0)
          to 2: UpdateMetadata brokers 2, t-0 (leader 1, leader epoch 0, isr 1 2, offline 1)
+         create /ottla
+         create /ottla/departures
+         create /ottla/departures/1: {"version":1,"controller_epochs":[2]}; version 0
          set t/partitions/0/state: leader -1, leader epoch 1, isr 2, controller 2; version 1
          to 2: LeaderAndIsr t-0 (leader -1, leader epoch 1, isr 2, version 1)
          to 2: UpdateMetadata brokers 2, t-0 (leader -1, leader epoch 1, isr 2, offline 1)
          set t/partitions/0/state: leader 2, leader epoch 2, isr 2, controller 2; version 2
          to 2: LeaderAndIsr t-0 (leader 2, leader epoch 2, isr 2, version 2)
          to 2: UpdateMetadata brokers 2, t-0 (leader 2, leader epoch 2, isr 2, offline 1)
-         delete /admin/preferred_replica_election: there is no such node",
+         delete /admin/preferred_replica_election: there is no such node"#,
     );
 }
 
@@ -289,13 +298,16 @@ fn a_failed_log_directory_is_asked_after_and_its_replicas_replaced() {
     );
     check(
         &reign.answers(1, 0, ErrorCode::KafkaStorageError),
-        "set t/partitions/0/state: leader 2, leader epoch 1, isr 2, controller 1; version 1
+        r#"create /ottla
+         create /ottla/departures
+         create /ottla/departures/1: {"version":1,"controller_epochs":[1]}; version 0
+         set t/partitions/0/state: leader 2, leader epoch 1, isr 2, controller 1; version 1
          to 2: LeaderAndIsr t-0 (leader 2, leader epoch 1, isr 2, version 1)
          to 1: UpdateMetadata brokers 1 2, t-0 (leader 2, leader epoch 1, isr 2, offline 1)
          to 2: UpdateMetadata brokers 1 2, t-0 (leader 2, leader epoch 1, isr 2, offline 1)
          to 1: UpdateMetadata brokers 1 2, t-0 (leader 2, leader epoch 1, isr 2, offline 1)
          to 2: UpdateMetadata brokers 1 2, t-0 (leader 2, leader epoch 1, isr 2, offline 1)
-         to 1: StopReplica t-0 (leader epoch 1)",
+         to 1: StopReplica t-0 (leader epoch 1)"#,
     );
     check(&reign.answers(1, 0, ErrorCode::KafkaStorageError), "");
 }

@@ -89,7 +89,10 @@ fn a_broker_that_leaves_is_relieved_first() {
     let response = block_on(reign.term.controlled_shutdown(&leave)).expect("nothing is refused");
     check(
         &reign.memory.transcript(),
-        "set t/partitions/0/state: leader 2, leader epoch 1, isr 2, controller 1; version 1
+        r#"create /ottla
+         create /ottla/departures
+         create /ottla/departures/1: {"version":1,"controller_epochs":[1]}; version 0
+         set t/partitions/0/state: leader 2, leader epoch 1, isr 2, controller 1; version 1
          to 1: LeaderAndIsr t-0 (leader 2, leader epoch 1, isr 2, version 1)
          to 2: LeaderAndIsr t-0 (leader 2, leader epoch 1, isr 2, version 1)
          to 1: UpdateMetadata brokers 1 2, t-0 (leader 2, leader epoch 1, isr 2, offline 1)
@@ -98,7 +101,7 @@ fn a_broker_that_leaves_is_relieved_first() {
          to 2: LeaderAndIsr t-1 (leader 2, leader epoch 1, isr 2, version 1)
          to 1: UpdateMetadata brokers 1 2, t-1 (leader 2, leader epoch 1, isr 2, offline 1)
          to 2: UpdateMetadata brokers 1 2, t-1 (leader 2, leader epoch 1, isr 2, offline 1)
-         to 1: StopReplica t-1 (leader epoch 0)",
+         to 1: StopReplica t-1 (leader epoch 0)"#,
     );
     assert_eq!((response.error_code, response.remaining_partitions.len()), (0, 0));
     // When it is gone only the partition it had alone is written.

@@ -60,13 +60,15 @@ fn lists_are_written_with_the_states_they_belong_to() {
     reign.memory.configure("t", "min.insync.replicas", "2");
     check(
         &writes(&reign.dies(3)),
-        "set t/partitions/0/state: leader 1, leader epoch 1, isr 1 2, controller 1; version 1",
+        r#"create /ottla
+         create /ottla/departures
+         create /ottla/departures/3: {"version":1,"controller_epochs":[1]}; version 0
+         set t/partitions/0/state: leader 1, leader epoch 1, isr 1 2, controller 1; version 1"#,
     );
     check(&reign.answers(1, 1, ErrorCode::None), "");
     check(
         &writes(&reign.dies(2)),
-        r#"create /ottla
-           create /ottla/eligible_replicas
+        r#"create /ottla/eligible_replicas
            set t/partitions/0/state: leader 1, leader epoch 2, isr 1, controller 1; version 2
            with it create /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":2,"replicas":[2]}; version 0"#,
     );
@@ -200,8 +202,7 @@ fn who_left_while_the_leader_was_gone_is_waited_for() {
     // The machines of both others have stopped already, and 1 hears nothing of the ISR without 3.
     check(
         &writes(&returns_from_stop(&mut reign, 1)),
-        r#"create /ottla
-           create /ottla/eligible_replicas
+        r#"create /ottla/eligible_replicas
            set t/partitions/0/state: leader 2, leader epoch 2, isr 2, controller 1; version 2
            with it create /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":2,"replicas":[1],"uncertain":[3]}; version 0
            set /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":2,"replicas":[],"uncertain":[3,1]}; version 1
@@ -231,9 +232,9 @@ fn a_leader_that_does_not_answer_is_written_down() {
         reign.dies(3);
         reign
     };
-    let kept = r#"create /ottla
-                  create /ottla/eligible_replicas
-                  create /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":1,"replicas":[],"uncertain":[3]}; version 0"#;
+    let kept = r#"create /ottla/eligible_replicas
+                  create /ottla/eligible_replicas/t-0: {"version":1,"topic_id":"BwcHBwcHBwcHBwcHBwcHBw","state_version":1,"replicas":[],"uncertain":[3]}; version 0
+                  delete /ottla/departures/3"#;
 
     let mut silent = three();
     check(&silent.on(Event::ListsDue), "");
@@ -244,16 +245,65 @@ fn a_leader_that_does_not_answer_is_written_down() {
     let mut prompt = three();
     check(&prompt.on(Event::ListsDue), "");
     check(&prompt.answers(1, 1, ErrorCode::None), "");
-    check(&prompt.on(Event::ListsDue), "");
+    check(&prompt.on(Event::ListsDue), "delete /ottla/departures/3");
     block_on(prompt.term.keep_all_lists()).expect("nothing is refused");
     assert_eq!(prompt.memory.data(LIST), None);
 
-    // Its broker stops, and the machines of the two others have.
     let mut stopping = three();
     stopping.memory.transcript();
     block_on(stopping.term.keep_all_lists()).expect("nothing is refused");
     check(&stopping.memory.transcript(), kept);
-    let mut second = Reign::begin(&stopping.memory, 2);
+    is_waited_for_by_the_next_controller(&stopping);
+}
+
+#[test]
+fn who_left_is_known_to_the_next_controller_though_this_one_is_killed() {
+    let mut reign = Reign::with_topic(3, &[&[1, 2, 3]]);
+    reign.memory.configure("t", "min.insync.replicas", "2");
+    reign.dies(3);
+    is_waited_for_by_the_next_controller(&reign);
+
+    // The next one is killed as well.
+    let mut reign = Reign::with_topic(4, &[&[1, 2, 3, 4]]);
+    reign.memory.configure("t", "min.insync.replicas", "2");
+    reign.dies(3);
+    let mut second = Reign::begin(&reign.memory, 2);
+    second.dies(4);
+    let mut third = Reign::begin(&reign.memory, 3);
+    third.on(Event::ListsDue);
+    assert_eq!(reign.memory.data(LIST), None, "leaders may answer");
+    third.on(Event::ListsDue);
+    let text = reign.memory.data(LIST).unwrap_or_default();
+    assert!(text.ends_with(r#""state_version":2,"replicas":[],"uncertain":[3,4]}"#), "{text}");
+}
+
+#[test]
+fn who_left_is_told_only_of_the_states_of_that_controller_and_until_the_leader_has_heard() {
+    let begin = || {
+        let mut reign = Reign::with_topic(3, &[&[1, 2, 3]]);
+        reign.memory.configure("t", "min.insync.replicas", "2");
+        reign.dies(3);
+        reign
+    };
+    let forgotten = "delete /ottla/departures/3";
+    let reign = begin();
+    let mut heard = Reign::begin(&reign.memory, 2);
+    reign.memory.transcript();
+    check(&heard.on(Event::ListsDue), "");
+    check(&heard.answers(1, 1, ErrorCode::None), "");
+    check(&heard.on(Event::ListsDue), forgotten);
+
+    let reign = begin();
+    let foreign = r#"{"controller_epoch":2,"leader":1,"version":1,"leader_epoch":2,"isr":[1,2]}"#;
+    reign.memory.put("/brokers/topics/t/partitions/0/state", foreign);
+    let mut third = Reign::begin(&reign.memory, 3);
+    reign.memory.transcript();
+    check(&third.on(Event::ListsDue), forgotten);
+}
+
+/// The machines of the two who stayed stop, and come back without the ends of their logs.
+fn is_waited_for_by_the_next_controller(reign: &Reign) {
+    let mut second = Reign::begin(&reign.memory, 2);
     second.dies(1);
     second.dies(2);
     for broker in [1, 2] {
