@@ -1,6 +1,6 @@
 //! What must hold of the cluster itself when all was over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checker::{Event, Finding, History};
 
@@ -42,6 +42,7 @@ pub(super) fn replicas_are_the_same(history: &History) -> Finding {
     finding
 }
 
+/// Whoever says anything says all that ZooKeeper does, and nothing else.
 pub(super) fn all_say_the_same(history: &History) -> Finding {
     let mut finding = Finding::of("brokers say what ZooKeeper says");
     let mut truth: BTreeMap<&str, &str> = BTreeMap::new();
@@ -53,15 +54,24 @@ pub(super) fn all_say_the_same(history: &History) -> Finding {
             _ => {}
         }
     }
+    let mut said: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for event in events(history) {
         match event {
             Event::Told { by, about, what } if by != ZOOKEEPER => {
+                said.entry(by).or_default().insert(about);
                 let expected = truth.get(about.as_str()).copied();
                 finding.check(expected == Some(what), || {
                     format!("{about}: {by} says {what:?}, ZooKeeper {expected:?}")
                 });
             }
             _ => {}
+        }
+    }
+    for (broker, said) in said {
+        for (about, expected) in &truth {
+            finding.check(said.contains(about), || {
+                format!("{about}: {broker} says nothing, ZooKeeper {expected:?}")
+            });
         }
     }
     finding
@@ -195,5 +205,19 @@ mod tests {
             events.push(event);
             assert_eq!(broken(events), [rule]);
         }
+    }
+
+    #[test]
+    fn a_broker_that_leaves_something_out_is_convicted() {
+        let told = |by: &str, about: &str| {
+            let (by, about) = (String::from(by), String::from(about));
+            Event::Told { by, about, what: String::from("leader 1") }
+        };
+        let rule = "brokers say what ZooKeeper says";
+        let mut events = sound();
+        events.extend([told("zookeeper", "t/1"), told("broker-2", "t/0"), told("broker-2", "t/1")]);
+        assert_eq!(broken(events.clone()), [rule]);
+        events.push(told("broker-1", "t/1"));
+        assert_eq!(broken(events), [""; 0]);
     }
 }
