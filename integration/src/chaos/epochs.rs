@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
-use client::connection::{Connection, ConnectionError, ConnectionOptions};
+use client::connection::{Connection, ConnectionOptions};
 use client::wire::messages::OffsetForLeaderEpochRequest;
 use client::wire::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
@@ -18,8 +18,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Asks every leader as of an epoch before and as of one after its own, and writes down what it says. `seen`: what
-/// ZooKeeper says now.
+/// Asks every leader as of an epoch before and as of one after its own, and writes down what it says, or why it could
+/// not be asked. `seen`: what ZooKeeper says now.
 pub(super) fn ask(arena: &dyn Arena, seen: impl Fn() -> Option<Seen>, recorder: &Recorder) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime can be made");
@@ -49,10 +49,14 @@ fn look_since(since: Instant, deadline: Instant, seen: impl Fn() -> Option<Seen>
 }
 
 async fn answers(arena: &dyn Arena, seen: &Seen) -> Vec<Event> {
-    let mut connections: BTreeMap<i32, Connection> = BTreeMap::new();
+    let mut connections: BTreeMap<i32, Result<Connection, String>> = BTreeMap::new();
     let mut events = Vec::new();
     for ((topic, partition), state) in &seen.states {
         let broker = state.leader;
+        // There is nobody to ask, which other rules judge.
+        if broker < 0 {
+            continue;
+        }
         let connection = match connections.entry(broker) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(none) => {
@@ -62,30 +66,28 @@ async fn answers(arena: &dyn Arena, seen: &Seen) -> Vec<Event> {
                     ..Default::default()
                 };
                 let opened = Connection::connect(arena.address(broker), "chaos", options).await;
-                // That nobody answers is told elsewhere.
-                let Ok(connection) = opened else { continue };
-                none.insert(connection)
+                none.insert(opened.map_err(|error| error.to_string()))
             }
         };
         let current = state.leader_epoch;
         // Nobody can believe in an epoch before the first: −1 asks for no check.
         for believed in [current - 1, current + 1].into_iter().filter(|epoch| *epoch >= 0) {
-            if let Ok(code) = code(connection, topic, *partition, believed).await {
-                let about = format!("{topic}/{partition}");
-                events.push(Event::Believed { broker, about, current, believed, code });
-            }
+            let about = format!("{topic}/{partition}");
+            let code = match connection {
+                Ok(connection) => code(connection, topic, *partition, believed).await,
+                Err(why) => Err(why.clone()),
+            };
+            events.push(match code {
+                Ok(code) => Event::Believed { broker, about, current, believed, code },
+                Err(why) => Event::Unasked { broker, about, believed, why },
+            });
         }
     }
     events
 }
 
 /// 0: it was answered as if nothing were wrong.
-async fn code(
-    connection: &Connection,
-    topic: &str,
-    partition: usize,
-    believed: i32,
-) -> Result<i16, ConnectionError> {
+async fn code(connection: &Connection, topic: &str, partition: usize, believed: i32) -> Result<i16, String> {
     let asked = OffsetForLeaderPartition {
         partition: i32::try_from(partition).unwrap_or(i32::MAX),
         current_leader_epoch: believed,
@@ -93,7 +95,7 @@ async fn code(
     };
     let topics = vec![OffsetForLeaderTopic { topic: topic.into(), partitions: vec![asked] }];
     let request = OffsetForLeaderEpochRequest { replica_id: -1, topics };
-    let answer = connection.send_negotiated(&request).await?;
+    let answer = connection.send_negotiated(&request).await.map_err(|error| error.to_string())?;
     let found = answer.topics.iter().flat_map(|topic| &topic.partitions).next();
-    Ok(found.map_or(-1, |found| found.error_code))
+    found.map(|found| found.error_code).ok_or_else(|| String::from("the partition is not in the answer"))
 }

@@ -111,6 +111,13 @@ pub enum Event {
         believed: i32,
         code: i16,
     },
+    /// A leader that could not be asked so, or gave no answer to it.
+    Unasked {
+        broker: i32,
+        about: String,
+        believed: i32,
+        why: String,
+    },
     /// A process that nobody ended was there when all was over.
     Alive {
         node: String,
@@ -169,6 +176,9 @@ impl fmt::Display for Event {
             Event::Told { by, about, what } => write!(f, "told {by} {about} {what}"),
             Event::Believed { broker, about, current, believed, code } => {
                 write!(f, "believed {broker} {about} {current} {believed} {code}")
+            }
+            Event::Unasked { broker, about, believed, why } => {
+                write!(f, "unasked {broker} {about} {believed} {why}")
             }
             Event::Alive { node } => write!(f, "alive {node}"),
             Event::Ended { node, how } => write!(f, "ended {node} {how}"),
@@ -259,6 +269,12 @@ impl FromStr for Event {
                 believed: words.number("the other epoch")?,
                 code: words.number("the error code")?,
             },
+            "unasked" => Event::Unasked {
+                broker: words.number("the broker")?,
+                about: words.word("what it is about")?,
+                believed: words.number("the other epoch")?,
+                why: words.rest(),
+            },
             "alive" => Event::Alive { node: words.word("the node")? },
             "ended" => Event::Ended { node: words.word("the node")?, how: words.rest() },
             other => return Err(EventError::Kind { found: String::from(other) }),
@@ -317,6 +333,7 @@ mod tests {
             Event::Replica { topic: group(), partition: 0, broker: 1, bytes: 2, digest: u64::MAX },
             Event::Told { by: group(), about: group(), what: String::from("leader 1, epoch 2") },
             Event::Believed { broker: 1, about: group(), current: 2, believed: 1, code: 74 },
+            Event::Unasked { broker: 1, about: group(), believed: 1, why: String::from("no answer in time") },
             Event::Alive { node: group() },
             Event::Ended { node: group(), how: String::from("exit status: 101") },
         ] {

@@ -12,6 +12,8 @@ pub struct Finding {
     pub rule: &'static str,
     /// How many things the rule was held against. None at all: it proves nothing.
     pub checked: u64,
+    /// How many it could not be held against, since nobody answered.
+    pub unasked: u64,
     /// How many violated it.
     pub violations: u64,
     /// The first of them.
@@ -20,7 +22,7 @@ pub struct Finding {
 
 impl Finding {
     pub fn of(rule: &'static str) -> Finding {
-        Finding { rule, checked: 0, violations: 0, told: Vec::new() }
+        Finding { rule, checked: 0, unasked: 0, violations: 0, told: Vec::new() }
     }
 
     /// Holds the rule against one more thing; `wrong` says what is wrong with it.
@@ -65,11 +67,16 @@ impl fmt::Display for Verdict {
                 (_, 0) => "holds",
                 _ => "BROKEN",
             };
-            writeln!(
+            write!(
                 f,
                 "{:width$}  {word:8}  {} checked, {} violations",
                 finding.rule, finding.checked, finding.violations
             )?;
+            let unasked = match finding.unasked {
+                0 => String::new(),
+                count => format!(", {count} not to be asked"),
+            };
+            writeln!(f, "{unasked}")?;
             for told in &finding.told {
                 writeln!(f, "    {told}")?;
             }
@@ -89,6 +96,7 @@ mod tests {
     fn a_rule_that_was_held_against_nothing_proves_nothing() {
         let mut holds = Finding::of("holds");
         holds.check(true, String::new);
+        holds.unasked = 3;
         let verdict = |findings: &[Finding]| Verdict { findings: findings.to_vec() };
         assert!(verdict(&[holds.clone()]).is_clean());
         assert!(!verdict(&[holds.clone(), Finding::of("idle")]).is_clean());
@@ -100,7 +108,7 @@ mod tests {
         let text = verdict(&[holds, broken]).to_string();
         assert_eq!(
             text,
-            "holds   holds     1 checked, 0 violations\n\
+            "holds   holds     1 checked, 0 violations, 3 not to be asked\n\
              broken  BROKEN    7 checked, 7 violations\n    violation 0\n    violation 1\n    violation 2\n    \
              violation 3\n    violation 4\n    … and 2 more\nverdict: NOT CLEAN"
         );

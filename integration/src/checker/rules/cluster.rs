@@ -77,17 +77,34 @@ pub(super) fn all_say_the_same(history: &History) -> Finding {
     finding
 }
 
-/// Whoever missed an election, or heard of one that this leader did not, is told so, not served (KIP-320).
+/// Whoever missed an election, or heard of one that this leader did not, is told so, not served (KIP-320). No answer,
+/// and no other error, is such a word.
 pub(super) fn other_epochs_are_refused(history: &History) -> Finding {
     let mut finding = Finding::of("a leader refuses who believes in another epoch");
     for event in events(history) {
-        if let Event::Believed { broker, about, current, believed, code } = event {
-            finding.check(*code != 0, || {
-                format!("{about}: broker {broker}, which leads in epoch {current}, served epoch {believed}")
-            });
+        match event {
+            Event::Believed { broker, about, current, believed, code } => {
+                finding.check(refuses(*code, believed < current), || {
+                    format!(
+                        "{about}: broker {broker}, which leads in epoch {current}, answered epoch {believed} with {code}"
+                    )
+                });
+            }
+            Event::Unasked { .. } => finding.unasked += 1,
+            _ => {}
         }
     }
     finding
+}
+
+const NOT_LEADER_OR_FOLLOWER: i16 = 6;
+const FENCED_LEADER_EPOCH: i16 = 74;
+const UNKNOWN_LEADER_EPOCH: i16 = 75;
+
+/// One who does not know that it leads refuses everybody.
+fn refuses(code: i16, is_older: bool) -> bool {
+    let of_the_epoch = if is_older { FENCED_LEADER_EPOCH } else { UNKNOWN_LEADER_EPOCH };
+    code == of_the_epoch || code == NOT_LEADER_OR_FOLLOWER
 }
 
 pub(super) fn whole_in_time(history: &History) -> Finding {
@@ -194,6 +211,8 @@ mod tests {
                 "every partition can be read to its end",
             ),
             (believed(0), "a leader refuses who believes in another epoch"),
+            (believed(-1), "a leader refuses who believes in another epoch"),
+            (believed(75), "a leader refuses who believes in another epoch"),
             (Event::Whole { took_us: 6, limit_us: 5 }, "the cluster is whole in time after a heal"),
             (
                 Event::GivenUp { producer: 1, record: 1, why: word("unknown topic") },
@@ -219,5 +238,20 @@ mod tests {
         assert_eq!(broken(events.clone()), [rule]);
         events.push(told("broker-1", "t/1"));
         assert_eq!(broken(events), [""; 0]);
+    }
+
+    #[test]
+    fn leaders_that_could_not_be_asked_are_counted_and_nobody_asked_proves_nothing() {
+        let rule = "a leader refuses who believes in another epoch";
+        let why = String::from("no answer in time");
+        let unasked = Event::Unasked { broker: 1, about: String::from("t/0"), believed: 1, why };
+        let mut events = sound();
+        events.push(unasked);
+        assert_eq!(broken(events.clone()), [""; 0]);
+        let entries = events.iter().map(|event| Entry { at_us: 1, event: event.clone() }).collect();
+        let text = judge_cluster(&History { entries }).to_string();
+        assert!(text.contains("1 checked, 0 violations, 1 not to be asked"), "{text}");
+        events.retain(|event| !matches!(event, Event::Believed { .. }));
+        assert_eq!(broken(events), [rule]);
     }
 }

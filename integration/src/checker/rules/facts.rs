@@ -103,6 +103,7 @@ impl Facts<'_> {
                 | Event::Replica { .. }
                 | Event::Told { .. }
                 | Event::Believed { .. }
+                | Event::Unasked { .. }
                 | Event::Alive { .. }
                 | Event::Ended { .. } => {}
             }
