@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use broker::clock::Now;
 
+use crate::checker::Event;
+
 #[derive(Debug)]
 pub(super) struct Counts {
     pub(super) sent: AtomicU64,
@@ -68,13 +70,17 @@ impl Counts {
         *next = (*next).max(offset + 1);
     }
 
-    /// Whether every group was given everything before these ends.
-    pub(super) fn have_read(&self, groups: &[&str], ends: &BTreeMap<i32, i64>) -> bool {
+    /// Where groups were not given everything before these ends.
+    pub(super) fn behind(&self, groups: &[&str], ends: &BTreeMap<i32, i64>) -> Vec<Event> {
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let reached = |group: &str, partition: i32, end: i64| {
-            read.get(&(String::from(group), partition)).copied().unwrap_or(0) >= end
-        };
-        groups.iter().all(|group| ends.iter().all(|(partition, end)| reached(group, *partition, *end)))
+        let all =
+            groups.iter().flat_map(|group| ends.iter().map(move |(partition, end)| (group, partition, end)));
+        let behind = all.filter_map(|(group, partition, end)| {
+            let group = String::from(*group);
+            let next = read.get(&(group.clone(), *partition)).copied().unwrap_or(0);
+            (next < *end).then_some(Event::Behind { group, partition: *partition, next, end: *end })
+        });
+        behind.collect()
     }
 
     pub(super) fn complain(&self, who: &str, what: &impl std::fmt::Display) {
@@ -118,5 +124,19 @@ impl Counts {
             Some((*partition, gaps.chain(open).max()?))
         });
         gaps.max_by_key(|(_, gap)| *gap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_was_given_nothing_is_behind_and_one_at_the_ends_is_not() {
+        let counts = Counts::new();
+        counts.read("read", 0, 4);
+        let behind = counts.behind(&["read", "stuck"], &BTreeMap::from([(0, 5), (1, 0)]));
+        let stuck = Event::Behind { group: String::from("stuck"), partition: 0, next: 0, end: 5 };
+        assert_eq!(behind, [stuck]);
     }
 }

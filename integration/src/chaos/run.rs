@@ -109,7 +109,7 @@ pub fn run(settings: &Settings, arena: &mut dyn Arena, stop: &AtomicBool) -> Res
     load.stop_producing();
     let whole = run.wait_until_whole(Instant::now());
     let ends = run.read_all()?;
-    run.wait("the groups read to the end", settings.patience, |run| run.counts.have_read(&GROUPS, &ends));
+    run.wait_for_groups(&ends);
     load.stop_consuming();
     run.look(whole)?;
     let verdict = run.judge()?;
@@ -178,6 +178,13 @@ impl Run<'_> {
             number += 1;
         }
         Ok(())
+    }
+
+    /// Which of them are behind when their time is over is written down.
+    fn wait_for_groups(&mut self, ends: &BTreeMap<i32, i64>) {
+        let limit = self.settings.patience;
+        self.wait("the groups read to the end", limit, |run| run.counts.behind(&GROUPS, ends).is_empty());
+        self.counts.behind(&GROUPS, ends).iter().for_each(|event| self.recorder.record(event));
     }
 
     fn round(&mut self, number: u64) -> Result<(), RunError> {

@@ -25,6 +25,17 @@ pub enum Event {
         record: u64,
         why: String,
     },
+    /// A group takes part: it is to get everything, whether or not any of its members ever says a word.
+    Group {
+        group: String,
+    },
+    /// The group had not been given all before `end` when its time was over: it stood at `next`.
+    Behind {
+        group: String,
+        partition: i32,
+        next: i64,
+        end: i64,
+    },
     /// A consumer of a group owns exactly these partitions from now on. The generation is −1 where its
     /// client does not tell.
     Assigned {
@@ -150,6 +161,10 @@ impl fmt::Display for Event {
                 write!(f, "ack {producer} {record} {partition} {offset}")
             }
             Event::GivenUp { producer, record, why } => write!(f, "giveup {producer} {record} {why}"),
+            Event::Group { group } => write!(f, "group {group}"),
+            Event::Behind { group, partition, next, end } => {
+                write!(f, "behind {group} {partition} {next} {end}")
+            }
             Event::Assigned { group, consumer, generation, partitions } => {
                 write!(f, "assign {group} {consumer} {generation}")?;
                 partitions.iter().try_for_each(|partition| write!(f, " {partition}"))
@@ -208,6 +223,13 @@ impl FromStr for Event {
                 producer: words.number("the producer")?,
                 record: words.number("the record")?,
                 why: words.rest(),
+            },
+            "group" => Event::Group { group: words.word("the group")? },
+            "behind" => Event::Behind {
+                group: words.word("the group")?,
+                partition: words.number("the partition")?,
+                next: words.number("the next offset")?,
+                end: words.number("the end")?,
             },
             "assign" => Event::Assigned {
                 group: words.word("the group")?,
@@ -320,6 +342,8 @@ mod tests {
             Event::GivenUp { producer: 1, record: 2, why: String::from("it took too long") },
             Event::Assigned { group: group(), consumer: 1, generation: 2, partitions: vec![0, 3] },
             Event::Assigned { group: group(), consumer: 1, generation: 3, partitions: vec![] },
+            Event::Group { group: group() },
+            Event::Behind { group: group(), partition: 1, next: 2, end: 3 },
             Event::Left { group: group(), consumer: 1 },
             Event::Polled { group: group(), consumer: 1, partition: 2, offset: 3, record: 4 },
             Event::Committed { group: group(), consumer: 1, partition: 2, offset: 3 },

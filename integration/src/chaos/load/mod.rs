@@ -190,6 +190,9 @@ impl Load {
         seed: u64,
     ) -> Load {
         let flag = || Arc::new(AtomicBool::new(false));
+        for group in GROUPS {
+            recorder.record(&Event::Group { group: String::from(group) });
+        }
         let (producing, churning, consuming) = (flag(), flag(), flag());
         let part = |stop: &Arc<AtomicBool>| Part {
             bootstrap: String::from(bootstrap),

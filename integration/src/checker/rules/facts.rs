@@ -1,6 +1,6 @@
 //! A history, sorted by what the rules ask for.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::checker::{Event, History};
 
@@ -34,6 +34,10 @@ pub(super) struct Facts<'a> {
     pub(super) stored: BTreeMap<Place, u64>,
     /// Places that hold a record more than once in what was read at the end.
     pub(super) stored_again: Vec<(Place, u64)>,
+    /// All that anybody spoke of.
+    pub(super) groups: BTreeSet<&'a str>,
+    /// Partition, next offset and end of what groups had not got in time.
+    pub(super) behind: Vec<(&'a str, i32, i64, i64)>,
     pub(super) stretches: BTreeMap<(&'a str, i32), Vec<Stretch>>,
     /// Who owned a partition in a generation.
     pub(super) owners: BTreeMap<(&'a str, i32, i32), HashSet<u32>>,
@@ -48,6 +52,7 @@ impl Facts<'_> {
         let mut owned: HashMap<(&str, u32), Vec<i32>> = HashMap::new();
         for entry in &history.entries {
             let at_us = entry.at_us;
+            facts.groups.extend(group_of(&entry.event));
             match &entry.event {
                 Event::Sending { producer, record, .. } => {
                     facts.sent.insert(*record, *producer);
@@ -94,7 +99,11 @@ impl Facts<'_> {
                         facts.stored_again.push((place, other));
                     }
                 }
-                Event::GivenUp { .. }
+                Event::Behind { group, partition, next, end } => {
+                    facts.behind.push((group, *partition, *next, *end));
+                }
+                Event::Group { .. }
+                | Event::GivenUp { .. }
                 | Event::Ends { .. }
                 | Event::Unread { .. }
                 | Event::Fault { .. }
@@ -118,5 +127,33 @@ impl Facts<'_> {
             places.entry(*record).or_default().push(*place);
         }
         places
+    }
+}
+
+/// The group that an event is about.
+fn group_of(event: &Event) -> Option<&str> {
+    match event {
+        Event::Group { group }
+        | Event::Behind { group, .. }
+        | Event::Assigned { group, .. }
+        | Event::Left { group, .. }
+        | Event::Polled { group, .. }
+        | Event::Committed { group, .. }
+        | Event::CommitRead { group, .. } => Some(group),
+        Event::Sending { .. }
+        | Event::Acknowledged { .. }
+        | Event::GivenUp { .. }
+        | Event::Stored { .. }
+        | Event::Ends { .. }
+        | Event::Unread { .. }
+        | Event::Fault { .. }
+        | Event::Healed { .. }
+        | Event::Whole { .. }
+        | Event::Replica { .. }
+        | Event::Told { .. }
+        | Event::Believed { .. }
+        | Event::Unasked { .. }
+        | Event::Alive { .. }
+        | Event::Ended { .. } => None,
     }
 }

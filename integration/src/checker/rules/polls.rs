@@ -49,12 +49,17 @@ pub(super) fn none_skipped(facts: &Facts<'_>) -> Finding {
     finding
 }
 
-/// Each group got each record at least once. Consumers are to read until they meet the ends.
+/// Each group that takes part got each record at least once, one that never read any included. Consumers are to read
+/// until they meet the ends, in time.
 pub(super) fn all_seen(facts: &Facts<'_>) -> Finding {
     let mut finding = Finding::of("every group gets every stored record");
-    let groups: HashSet<&str> = facts.stretches.keys().map(|(group, _)| *group).collect();
-    for group in groups {
-        let stretches = facts.stretches.iter().filter(|((of, _), _)| *of == group);
+    for (group, partition, next, end) in &facts.behind {
+        finding.check(false, || {
+            format!("group {group} stood at {next} of partition {partition} when its time was over: it ends at {end}")
+        });
+    }
+    for group in &facts.groups {
+        let stretches = facts.stretches.iter().filter(|((of, _), _)| of == group);
         let seen: HashSet<Place> = stretches
             .flat_map(|((_, partition), stretches)| {
                 let polled = stretches.iter().flat_map(|stretch| &stretch.polled);

@@ -136,6 +136,27 @@ fn a_skipped_record_is_convicted() {
 }
 
 #[test]
+fn a_group_that_never_reads_is_convicted() {
+    let group = || String::from("stuck");
+    let read = Event::CommitRead { group: group(), asked_us: 1, partition: 0, offset: -1 };
+    for word in [
+        Event::Group { group: group() },
+        Event::Assigned { group: group(), consumer: 9, generation: 1, partitions: vec![] },
+        Event::Left { group: group(), consumer: 9 },
+        read,
+    ] {
+        let told = tampered(|events| events.push(word.clone()));
+        assert_eq!(told, ["every group gets every stored record"], "{word}");
+    }
+}
+
+#[test]
+fn a_group_that_reads_too_late_is_convicted() {
+    let late = Event::Behind { group: String::from("g"), partition: 1, next: 4, end: 5 };
+    assert_eq!(tampered(|events| events.push(late)), ["every group gets every stored record"]);
+}
+
+#[test]
 fn a_partition_with_two_owners_is_convicted() {
     let second =
         Event::Assigned { group: String::from("g"), consumer: 3, generation: 2, partitions: vec![1] };
