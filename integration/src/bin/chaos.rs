@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Parser)]
 #[command(name = "scripts/chaos")]
 struct Arguments {
-    /// Names joined by commas, each perhaps with `:role`; or `storm`; or `verdict`, to judge a kept folder again;
+    /// Names joined by commas, each perhaps with `:role` (`rolling-restart` stands alone); or `storm`; or `verdict`, to judge a kept folder again;
     /// or `self-test`, to see whether this machine can do all of it.
     #[arg(required_unless_present = "list")]
     scenario: Option<String>,

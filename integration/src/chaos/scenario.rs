@@ -142,6 +142,10 @@ pub enum ScenarioError {
     Seconds { text: String },
     #[error("storm draws from all scenarios and stands alone")]
     StormAndOthers,
+    #[error(
+        "rolling-restart stands alone: it waits between brokers until all is whole, which other faults would prevent"
+    )]
+    RollingRestartAndOthers,
 }
 
 impl FromStr for Scenario {
@@ -151,9 +155,12 @@ impl FromStr for Scenario {
         if text == "storm" {
             return Ok(Scenario::Storm);
         }
-        let mut together = Vec::new();
+        let mut together: Vec<Part> = Vec::new();
         for part in text.split(',') {
             together.push(part.parse()?);
+        }
+        if together.len() > 1 && together.iter().any(|part| part.kind == Kind::RollingRestart) {
+            return Err(ScenarioError::RollingRestartAndOthers);
         }
         Ok(Scenario::Together(together))
     }
@@ -203,7 +210,7 @@ pub fn list() -> String {
     text.push_str("Behind a name, whom it strikes: ");
     text.push_str(&ROLES.map(|(_, name)| format!(":{name}")).join(" "));
     text.push_str(
-        " (the default)\nSeveral, joined by commas, strike together: kill:leader,zookeeper-restart\n\
+        " (the default)\nSeveral, joined by commas, strike together: kill:leader,zookeeper-restart (rolling-restart: alone)\n\
          Behind that, when it strikes in its round and for how long, in seconds: kill:leader@2+10 (else the seed says)\n",
     );
     text
@@ -249,6 +256,11 @@ mod tests {
         assert_eq!("kill@soon".parse::<Scenario>(), Err(soon));
         assert_eq!("storm".parse(), Ok(Scenario::Storm));
         assert_eq!("kill,storm".parse::<Scenario>(), Err(ScenarioError::StormAndOthers));
+        for text in
+            ["kill:leader,rolling-restart", "rolling-restart,pause", "rolling-restart,rolling-restart"]
+        {
+            assert_eq!(text.parse::<Scenario>(), Err(ScenarioError::RollingRestartAndOthers));
+        }
         let unknown = ScenarioError::Unknown { name: String::from("kil") };
         assert_eq!("kil:leader".parse::<Scenario>(), Err(unknown));
         let role = ScenarioError::Role { name: String::from("kill"), role: String::from("boss") };
