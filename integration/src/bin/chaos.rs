@@ -52,8 +52,9 @@ struct Arguments {
     /// Records a second.
     #[arg(long, default_value_t = 1_000)]
     rate: u32,
-    /// Seconds within which the cluster must be whole after a heal. Producers have four times as much.
-    #[arg(long, default_value_t = 60)]
+    /// Seconds within which the cluster must be whole after a heal, from ZooKeeper's answer on where that was away.
+    /// Groups have three times as much to read to the end when all is over.
+    #[arg(long, default_value_t = 20)]
     patience: u64,
     /// `key=value`, a property of all brokers instead of the usual one; may be repeated. What it makes of the
     /// promises is the verdict's to say.

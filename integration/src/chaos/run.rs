@@ -27,8 +27,11 @@ use story::Story;
 use times::Times;
 
 const START_LIMIT: Duration = Duration::from_secs(90);
-/// Records are given up after so many times the patience that a run has with a cluster: later than any fault lasts.
-const DELIVERY: u32 = 4;
+/// Records are given up so long after ZooKeeper's quorum is back: later than any fault lasts.
+const DELIVERY: Duration = Duration::from_secs(180);
+/// Everything is read to the end within so many times the patience that a run has with a cluster: groups that wait for
+/// members which went without a word have a backlog besides.
+const READING: u32 = 3;
 /// From here on it is told that ZooKeeper itself was slow to come back.
 const SLOW_ANSWER: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
@@ -43,7 +46,7 @@ pub struct Settings {
     pub quorum_loss: Duration,
     /// Records a second.
     pub rate: u32,
-    /// The cluster must be whole by then after the last heal of a round, and read soon after the end.
+    /// The cluster must be whole by then after the last heal of a round, and read within three times that at the end.
     pub patience: Duration,
     pub folder: PathBuf,
 }
@@ -89,7 +92,7 @@ pub fn run(settings: &Settings, arena: &mut dyn Arena, stop: &AtomicBool) -> Res
     let view = start(arena, &story)?;
     let counts = Arc::new(Counts::new());
     let bootstrap = bootstrap(arena);
-    let delivery = settings.patience * DELIVERY;
+    let delivery = settings.quorum_loss + DELIVERY;
     let mut load = Load::start(&bootstrap, &recorder, &counts, settings.rate, delivery, settings.seed);
     let mut run = Run {
         settings,
@@ -182,7 +185,7 @@ impl Run<'_> {
 
     /// Which of them are behind when their time is over is written down.
     fn wait_for_groups(&mut self, ends: &BTreeMap<i32, i64>) {
-        let limit = self.settings.patience;
+        let limit = self.settings.patience * READING;
         self.wait("the groups read to the end", limit, |run| run.counts.behind(&GROUPS, ends).is_empty());
         self.counts.behind(&GROUPS, ends).iter().for_each(|event| self.recorder.record(event));
     }
@@ -268,7 +271,8 @@ impl Run<'_> {
                 .tell(&format!("FAULT  {what}, which ended after {:.1} s", began.elapsed().as_secs_f64()));
             self.arena.start(node)?;
             self.recorder.record(&Event::Healed { what });
-            self.wait_until_whole(Instant::now());
+            let took = self.wait_until_whole(Instant::now());
+            self.record_whole(took);
         }
         Ok(())
     }
@@ -277,11 +281,10 @@ impl Run<'_> {
     fn after_heal(&mut self, began: Instant, faults: &str) -> Result<(), RunError> {
         let healed = Instant::now();
         // ZooKeeper's own start is not the brokers' doing.
-        let answered =
-            self.wait("ZooKeeper answers", self.settings.patience, |run| run.view.since(healed).is_some());
-        let took = self.wait_until_whole(healed);
-        self.recorder
-            .record(&Event::Whole { took_us: micros(took), limit_us: micros(self.settings.patience) });
+        let answered = self.wait("ZooKeeper answers", START_LIMIT, |run| run.view.since(healed).is_some());
+        let answered = answered.filter(|time| *time > SLOW_ANSWER);
+        let took = self.wait_until_whole(if answered.is_some() { Instant::now() } else { healed });
+        self.record_whole(took);
         // Acknowledgements that the recovery made possible are on their way.
         self.pause_for(Duration::from_secs(1));
         let gap = self.counts.longest_gap(began, Instant::now());
@@ -292,15 +295,14 @@ impl Run<'_> {
             )
         });
         let whole = match took > self.settings.patience {
-            true => format!("NOT WHOLE after {} s", self.settings.patience.as_secs()),
-            false => format!("whole {:.1} s after the heal", took.as_secs_f64()),
+            true => format!("NOT WHOLE {} s after", self.settings.patience.as_secs()),
+            false => format!("whole {:.1} s after", took.as_secs_f64()),
         };
-        let answered = answered.filter(|time| *time > SLOW_ANSWER);
         let whole = match answered {
             Some(time) => {
-                format!("ZooKeeper answered {:.1} s after the heal; {whole}", time.as_secs_f64())
+                format!("ZooKeeper answered {:.1} s after the heal; {whole} that", time.as_secs_f64())
             }
-            None => whole,
+            None => format!("{whole} the heal"),
         };
         self.story.tell(&format!("       {whole}; {silence}"));
         self.times.push(Times {
@@ -311,6 +313,11 @@ impl Run<'_> {
             whole: took,
         });
         self.note_ends()
+    }
+
+    fn record_whole(&self, took: Duration) {
+        let limit_us = micros(self.settings.patience);
+        self.recorder.record(&Event::Whole { took_us: micros(took), limit_us });
     }
 
     /// From `since` on; a little more than the limit if it does not come.
@@ -371,14 +378,13 @@ impl Run<'_> {
     }
 
     fn read_all(&mut self) -> Result<BTreeMap<i32, i64>, RunError> {
-        Ok(finale::read_all(&bootstrap(self.arena), &self.recorder, self.settings.patience)?)
+        Ok(finale::read_all(&bootstrap(self.arena), &self.recorder, self.settings.patience * READING)?)
     }
 
     /// Everything that clients do not see.
     fn look(&mut self, whole: Duration) -> Result<(), RunError> {
         self.story.tell("replicas, ZooKeeper and brokers are compared");
-        self.recorder
-            .record(&Event::Whole { took_us: micros(whole), limit_us: micros(self.settings.patience) });
+        self.record_whole(whole);
         finale::compare_replicas(self.arena, &self.recorder)?;
         let now = || self.view.since(Instant::now() - Duration::from_secs(1));
         finale::compare_words(self.arena, now, &self.recorder);

@@ -11,7 +11,7 @@ pub(super) struct Times {
     pub(super) silence: Option<Duration>,
     /// When ZooKeeper answered after the heal, if it took its time.
     pub(super) answered: Option<Duration>,
-    /// When the cluster was whole after the heal.
+    /// When the cluster was whole after the heal, or after ZooKeeper's answer if that took its time.
     pub(super) whole: Duration,
 }
 
