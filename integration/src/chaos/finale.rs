@@ -19,7 +19,7 @@ use super::load::{GROUPS, PARTITIONS, TOPIC};
 use super::view::{Seen, Topics};
 use crate::checker::{Event, Recorder};
 
-/// As [`super::local`] sets `offsets.topic.num.partitions`.
+/// As [`super::settings`] sets `offsets.topic.num.partitions`.
 pub(super) const OFFSETS_PARTITIONS: usize = 4;
 
 /// How long brokers may take to agree once everything is whole.

@@ -39,7 +39,7 @@ pub(super) struct Facts<'a> {
     /// Partition, next offset and end of what groups had not got in time.
     pub(super) behind: Vec<(&'a str, i32, i64, i64)>,
     pub(super) stretches: BTreeMap<(&'a str, i32), Vec<Stretch>>,
-    /// Who owned a partition in a generation.
+    /// Who owned a partition in a generation, as far as clients tell generations.
     pub(super) owners: BTreeMap<(&'a str, i32, i32), HashSet<u32>>,
     pub(super) commits: BTreeMap<(&'a str, i32), Vec<CommitEvent>>,
 }
