@@ -80,6 +80,18 @@ pub struct ArenaError {
     pub why: String,
 }
 
+/// What became of a node that was told to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    Orderly,
+    /// It ended in another way.
+    Otherwise(String),
+    /// It runs on.
+    Late,
+    /// It had ended before it was told to, which [`Arena::ended`] tells.
+    Before,
+}
+
 /// A cluster whose nodes, links and disks are at one's mercy.
 ///
 /// What is done twice has to be undone twice only for [`cut`](Arena::cut); everything else is a state. A link's
@@ -94,10 +106,10 @@ pub trait Arena {
 
     /// Starts a node that is down. Returns at once.
     fn start(&mut self, node: Node) -> Result<(), ArenaError>;
-    /// SIGKILL.
+    /// SIGKILL. Where the node had ended before, [`ended`](Arena::ended) tells.
     fn kill(&mut self, node: Node) -> Result<(), ArenaError>;
-    /// SIGTERM, and waits for the end at most `limit`; whether it came.
-    fn terminate(&mut self, node: Node, limit: Duration) -> Result<bool, ArenaError>;
+    /// SIGTERM, and waits for the end at most `limit`.
+    fn terminate(&mut self, node: Node, limit: Duration) -> Result<Stop, ArenaError>;
     fn pause(&mut self, node: Node) -> Result<(), ArenaError>;
     fn resume(&mut self, node: Node) -> Result<(), ArenaError>;
     fn is_running(&self, node: Node) -> bool;

@@ -9,6 +9,8 @@ pub mod arena;
 pub mod compose;
 mod counts;
 mod epochs;
+#[cfg(test)]
+mod fake;
 mod finale;
 mod folder;
 mod load;
@@ -20,6 +22,7 @@ pub mod sandbox;
 pub mod scenario;
 mod self_test;
 mod settings;
+mod stop;
 mod strike;
 mod system;
 mod view;

@@ -20,6 +20,7 @@ use super::folder;
 use super::load::{GROUPS, Load, PARTITIONS, TOPIC};
 use super::plan::{self, Planned};
 use super::scenario::{Kind, Scenario};
+use super::stop::{self, Company};
 use super::strike::{Struck, Taken, strike};
 use super::view::{Seen, View};
 use crate::checker::{Event, Recorder, Verdict};
@@ -204,26 +205,29 @@ impl Run<'_> {
         }
         // At the same time, what is over ends before something new begins; a fault begins before it ends.
         agenda.sort_by_key(|(at, strikes, index)| (*at, *index, !*strikes));
+        let company = if round.faults.len() > 1 { Company::AmongFaults } else { Company::Alone };
         let began = Instant::now();
         for (at, strikes, index) in agenda {
             self.pause_for((began + at).saturating_duration_since(Instant::now()));
             match round.faults.get(index) {
-                Some(fault) if strikes => self.strike(index, fault)?,
+                Some(fault) if strikes => self.strike(index, fault, company)?,
                 _ => self.heal(index)?,
             }
         }
         self.after_heal(began, &kinds.join(", "))
     }
 
-    fn strike(&mut self, index: usize, fault: &Planned) -> Result<(), RunError> {
+    fn strike(&mut self, index: usize, fault: &Planned, company: Company) -> Result<(), RunError> {
         if self.is_stopped() {
             return Ok(());
         }
+        // What has ended by itself must not pass for the fault's victim.
+        self.note_ends()?;
         if fault.kind == Kind::RollingRestart {
             return self.rolling_restart();
         }
         let seen = self.view.last();
-        match strike(fault, self.arena, &mut self.taken, seen.as_ref())? {
+        match strike(fault, self.arena, &mut self.taken, seen.as_ref(), company, &self.recorder)? {
             Some(struck) => {
                 let what = struck.to_string();
                 self.recorder.record(&Event::Fault { what: what.clone() });
@@ -259,16 +263,14 @@ impl Run<'_> {
             let node = Node::Broker(broker);
             let what = format!("rolling-restart [SIGTERM {node}]");
             self.recorder.record(&Event::Fault { what: what.clone() });
+            self.note_ends()?;
             let began = Instant::now();
             self.remember(broker, self.view.last().as_ref());
-            if !self.arena.terminate(node, self.settings.patience)? {
-                return Err(RunError::Late {
-                    what: "a broker ends after SIGTERM",
-                    within: self.settings.patience,
-                });
-            }
+            let stopped = stop::stop(self.arena, node, Company::Alone.limit())?;
+            stopped.iter().for_each(|event| self.recorder.record(event));
             self.story
                 .tell(&format!("FAULT  {what}, which ended after {:.1} s", began.elapsed().as_secs_f64()));
+            self.note_ends()?;
             self.arena.start(node)?;
             self.recorder.record(&Event::Healed { what });
             let took = self.wait_until_whole(Instant::now());
@@ -343,7 +345,9 @@ impl Run<'_> {
             }
             self.story.tell(&format!("       {node} HAS ENDED BY ITSELF: {how}"));
             self.recorder.record(&Event::Ended { node: node.to_string(), how });
-            self.arena.start(node)?;
+            if !self.struck.values().any(|struck| struck.holds_down(node)) {
+                self.arena.start(node)?;
+            }
         }
         Ok(())
     }
@@ -431,4 +435,83 @@ impl Run<'_> {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chaos::arena::Stop;
+    use crate::chaos::fake::Fake;
+    use crate::chaos::scenario::Role;
+    use crate::checker::History;
+
+    const BROKER: Node = Node::Broker(1);
+
+    /// What is written down of ends when this fault strikes broker 1 and is healed at once.
+    fn ends(arena: &mut Fake, kind: Kind) -> Vec<Event> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = Settings {
+            scenario: Scenario::Storm,
+            seed: 1,
+            lasts: Duration::ZERO,
+            quorum_loss: Duration::ZERO,
+            rate: 1,
+            patience: Duration::from_secs(1),
+            folder: folder.path().to_path_buf(),
+        };
+        let path = folder.path().join("history");
+        let mut run = Run {
+            settings: &settings,
+            arena,
+            stop: &AtomicBool::new(false),
+            recorder: Recorder::create(&path).expect("a file"),
+            counts: Arc::new(Counts::new()),
+            view: View::blind(),
+            story: Story::begin(&folder.path().join("story")).expect("a file"),
+            taken: Taken::default(),
+            struck: BTreeMap::new(),
+            times: Vec::new(),
+            former: BTreeMap::new(),
+        };
+        // Of three brokers these dice mean the first.
+        let (at, lasts, dice) = (Duration::ZERO, Duration::ZERO, 0);
+        let fault = Planned { kind, role: Role::Random, at, lasts, dice };
+        run.strike(0, &fault, Company::Alone).expect("the arena does what it is told");
+        run.heal(0).expect("the arena does what it is told");
+        run.recorder.flush();
+        let history = History::read(&path).expect("it was written").entries;
+        let events = history.into_iter().map(|entry| entry.event);
+        events.filter(|event| matches!(event, Event::Ended { .. } | Event::Stopped { .. })).collect()
+    }
+
+    #[test]
+    fn a_broker_that_died_before_the_fault_is_not_taken_for_its_victim() {
+        let ended = Event::Ended { node: BROKER.to_string(), how: String::from("signal: 6") };
+        for kind in [Kind::Kill, Kind::Bounce, Kind::DiskFull, Kind::Pause] {
+            let mut arena = Fake::new();
+            arena.dies(BROKER, "signal: 6");
+            let told = ends(&mut arena, kind);
+            assert_eq!(told.first(), Some(&ended), "{kind:?}");
+            assert!(arena.is_running(BROKER), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_bounce_tells_how_the_broker_stopped() {
+        for (stop, told) in [
+            (Stop::Orderly, Some("orderly")),
+            (Stop::Otherwise(String::from("exit status: 1")), Some("exit status: 1")),
+            (Stop::Late, Some("it ran on, and was killed")),
+            (Stop::Before, None),
+        ] {
+            let mut arena = Fake { stop, ..Fake::new() };
+            let events = ends(&mut arena, Kind::Bounce);
+            let how = events.iter().find_map(|event| match event {
+                Event::Stopped { how, .. } => Some(how.as_str()),
+                _ => None,
+            });
+            assert_eq!(how, told);
+            assert!(arena.is_running(BROKER));
+        }
+    }
 }

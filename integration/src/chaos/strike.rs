@@ -8,10 +8,9 @@ use super::arena::{Arena, ArenaError, End, Node, Weather};
 use super::load::TOPIC;
 use super::plan::Planned;
 use super::scenario::{Kind, Role};
+use super::stop::{self, Company};
 use super::view::Seen;
-
-/// A broker that does not shut down by then is killed, as supervisors do.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(45);
+use crate::checker::Recorder;
 
 /// One thing done to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -88,15 +87,15 @@ impl Deed {
         }
     }
 
-    fn commit(&self, arena: &mut dyn Arena) -> Result<(), ArenaError> {
+    fn commit(&self, arena: &mut dyn Arena, company: Company, recorder: &Recorder) -> Result<(), ArenaError> {
         match *self {
             Deed::Cut(from, to) => arena.cut(from, to),
             Deed::Weather(node, weather) => arena.weather(node, weather),
             Deed::Kill(node) => arena.kill(node),
-            Deed::Terminate(node) => match arena.terminate(node, SHUTDOWN_LIMIT)? {
-                true => Ok(()),
-                false => arena.kill(node),
-            },
+            Deed::Terminate(node) => {
+                stop::stop(arena, node, company.limit())?.iter().for_each(|event| recorder.record(event));
+                Ok(())
+            }
             Deed::Pause(node) => arena.pause(node),
             Deed::FillDisk(broker) => arena.fill_disk(broker),
             Deed::SlowDisk(broker, delay) => arena.slow_disk(broker, delay),
@@ -139,6 +138,11 @@ impl Struck {
         })
     }
 
+    /// Whether it is this fault's to start the node again.
+    pub(super) fn holds_down(&self, node: Node) -> bool {
+        self.deeds.iter().any(|deed| matches!(deed, Deed::Kill(of) | Deed::Terminate(of) if *of == node))
+    }
+
     /// Whether this fault explains that the node ended.
     pub(super) fn may_end(&self, node: Node) -> bool {
         self.deeds.iter().any(|deed| matches!(deed, Deed::FillDisk(broker) if Node::Broker(*broker) == node))
@@ -161,13 +165,15 @@ pub(super) fn strike(
     arena: &mut dyn Arena,
     taken: &mut Taken,
     seen: Option<&Seen>,
+    company: Company,
+    recorder: &Recorder,
 ) -> Result<Option<Struck>, ArenaError> {
     let deeds = deeds(planned, arena, seen);
     if deeds.iter().filter_map(Deed::takes).any(|what| taken.0.contains(&what)) {
         return Ok(None);
     }
     for deed in &deeds {
-        deed.commit(arena)?;
+        deed.commit(arena, company, recorder)?;
     }
     taken.0.extend(deeds.iter().filter_map(Deed::takes));
     Ok(Some(Struck { name: planned.kind.name(), role: planned.role, deeds }))

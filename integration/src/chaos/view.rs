@@ -74,6 +74,12 @@ impl View {
         View { last, stop, thread: Some(thread) }
     }
 
+    /// Of a ZooKeeper that never answers.
+    #[cfg(test)]
+    pub(super) fn blind() -> View {
+        View { last: Arc::default(), stop: Arc::default(), thread: None }
+    }
+
     /// `None`: ZooKeeper has not answered yet.
     pub(super) fn last(&self) -> Option<Seen> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()

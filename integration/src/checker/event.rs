@@ -129,6 +129,14 @@ pub enum Event {
         believed: i32,
         why: String,
     },
+    /// A process that was told to stop, how long it took of what it may take, and how it ended: [`ORDERLY`], or in
+    /// which other way.
+    Stopped {
+        node: String,
+        took_us: u64,
+        limit_us: u64,
+        how: String,
+    },
     /// A process that nobody ended was there when all was over.
     Alive {
         node: String,
@@ -139,6 +147,9 @@ pub enum Event {
         how: String,
     },
 }
+
+/// The end of a process that stopped as it was told to.
+pub const ORDERLY: &str = "orderly";
 
 /// A line that is no event.
 #[derive(Debug, thiserror::Error)]
@@ -194,6 +205,9 @@ impl fmt::Display for Event {
             }
             Event::Unasked { broker, about, believed, why } => {
                 write!(f, "unasked {broker} {about} {believed} {why}")
+            }
+            Event::Stopped { node, took_us, limit_us, how } => {
+                write!(f, "stopped {node} {took_us} {limit_us} {how}")
             }
             Event::Alive { node } => write!(f, "alive {node}"),
             Event::Ended { node, how } => write!(f, "ended {node} {how}"),
@@ -297,6 +311,12 @@ impl FromStr for Event {
                 believed: words.number("the other epoch")?,
                 why: words.rest(),
             },
+            "stopped" => Event::Stopped {
+                node: words.word("the node")?,
+                took_us: words.number("the time it took")?,
+                limit_us: words.number("the limit")?,
+                how: words.rest(),
+            },
             "alive" => Event::Alive { node: words.word("the node")? },
             "ended" => Event::Ended { node: words.word("the node")?, how: words.rest() },
             other => return Err(EventError::Kind { found: String::from(other) }),
@@ -358,6 +378,7 @@ mod tests {
             Event::Told { by: group(), about: group(), what: String::from("leader 1, epoch 2") },
             Event::Believed { broker: 1, about: group(), current: 2, believed: 1, code: 74 },
             Event::Unasked { broker: 1, about: group(), believed: 1, why: String::from("no answer in time") },
+            Event::Stopped { node: group(), took_us: 1, limit_us: 2, how: String::from("exit status: 1") },
             Event::Alive { node: group() },
             Event::Ended { node: group(), how: String::from("exit status: 101") },
         ] {

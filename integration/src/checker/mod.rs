@@ -8,7 +8,7 @@ mod history;
 mod rules;
 mod verdict;
 
-pub use event::{Event, EventError};
+pub use event::{Event, EventError, ORDERLY};
 pub use history::{Entry, History, HistoryError, Recorder};
 pub use rules::{judge, judge_cluster};
 pub use verdict::{Finding, Verdict};

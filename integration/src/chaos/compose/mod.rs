@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::arena::{Arena, ArenaError, End, Node, Shape, Weather};
+use super::arena::{Arena, ArenaError, End, Node, Shape, Stop, Weather};
 use super::preload::SLOW_DISK;
 use super::system::{failed, not_running, replace, system, write};
 use crate::cluster::ottla;
@@ -35,6 +35,8 @@ const SYSTEM_IMAGE: &str = "ottla-system";
 /// As many as docker-compose.yml has.
 const BROKERS: i32 = 3;
 const STEP: Duration = Duration::from_millis(50);
+/// As [`state`] tells the end of a program that is content.
+const EXIT_0: &str = "exit code 0";
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// What is run beside nodes: packet filters, traffic control, and what is preloaded into brokers.
@@ -56,6 +58,8 @@ pub struct Compose {
     /// Where this machine reaches each ZooKeeper server.
     ports: Vec<u16>,
     running: BTreeSet<Node>,
+    /// Found dead when they were told to end.
+    found_dead: Vec<(Node, String)>,
     links: Links,
 }
 
@@ -90,7 +94,8 @@ impl Compose {
         let image = own.as_deref().unwrap_or(SYSTEM_IMAGE);
         overlay::lay(folder, &shape, image, binary.as_deref(), &ports)?;
         let folder = folder.to_path_buf();
-        let arena = Compose { folder, shape, ports, running: BTreeSet::new(), links: Links::default() };
+        let (running, found_dead) = (BTreeSet::new(), Vec::new());
+        let arena = Compose { folder, shape, ports, running, found_dead, links: Links::default() };
         arena.compose(&["up", "--no-start", "--no-build"])?;
         docker(&["start", DISKS])?;
         // Compose does not let a container share the network of one that does not run yet.
@@ -117,6 +122,20 @@ impl Compose {
 
     fn runs(&self, node: Node) -> Result<(), ArenaError> {
         if self.running.contains(&node) { Ok(()) } else { Err(not_running(node)) }
+    }
+
+    /// Sends a signal. Whether the container was there to take it; one that had ended is told of later.
+    fn signal(&mut self, node: Node, signal: &str) -> Result<bool, ArenaError> {
+        self.runs(node)?;
+        let Err(error) = docker(&["kill", "-s", signal, &container(node)]) else { return Ok(true) };
+        match state(&[node])?.pop() {
+            Some((node, false, how)) => {
+                self.running.remove(&node);
+                self.found_dead.push((node, how));
+                Ok(false)
+            }
+            _ => Err(error),
+        }
     }
 
     fn on_disk(&self, broker: i32, steps: &str) -> Result<String, ArenaError> {
@@ -177,32 +196,41 @@ impl Arena for Compose {
     }
 
     fn kill(&mut self, node: Node) -> Result<(), ArenaError> {
-        self.runs(node)?;
-        docker(&["kill", &container(node)])?;
+        self.signal(node, "KILL")?;
         self.running.remove(&node);
         Ok(())
     }
 
-    fn terminate(&mut self, node: Node, limit: Duration) -> Result<bool, ArenaError> {
-        self.runs(node)?;
-        docker(&["kill", "-s", "TERM", &container(node)])?;
-        let began = Instant::now();
-        while state(&[node])?.iter().any(|(_, running, _)| *running) {
-            if began.elapsed() > limit {
-                return Ok(false);
-            }
-            std::thread::sleep(STEP);
+    fn terminate(&mut self, node: Node, limit: Duration) -> Result<Stop, ArenaError> {
+        if !self.signal(node, "TERM")? {
+            return Ok(Stop::Before);
         }
+        let began = Instant::now();
+        let how = loop {
+            match state(&[node])?.pop() {
+                Some((_, true, _)) if began.elapsed() > limit => return Ok(Stop::Late),
+                Some((_, true, _)) => std::thread::sleep(STEP),
+                ended => break ended.map_or(String::from("it is gone"), |(_, _, how)| how),
+            }
+        };
         self.running.remove(&node);
-        Ok(true)
+        Ok(if how == EXIT_0 { Stop::Orderly } else { Stop::Otherwise(how) })
     }
 
     fn pause(&mut self, node: Node) -> Result<(), ArenaError> {
-        docker(&["pause", &container(node)]).map(|_| ())
+        match docker(&["pause", &container(node)]) {
+            // It has ended by itself, which is told of when ends are asked for.
+            Err(_) if !is(node, "Running")? => Ok(()),
+            done => done.map(|_| ()),
+        }
     }
 
     fn resume(&mut self, node: Node) -> Result<(), ArenaError> {
-        docker(&["unpause", &container(node)]).map(|_| ())
+        match docker(&["unpause", &container(node)]) {
+            // It had ended before it could be paused, and was started again.
+            Err(_) if !is(node, "Paused")? => Ok(()),
+            done => done.map(|_| ()),
+        }
     }
 
     fn is_running(&self, node: Node) -> bool {
@@ -216,8 +244,8 @@ impl Arena for Compose {
             // Without an engine nothing runs.
             Err(error) => nodes.iter().map(|node| (*node, false, error.to_string())).collect(),
         };
-        let ended: Vec<(Node, String)> =
-            found.into_iter().filter(|(_, running, _)| !running).map(|(node, _, how)| (node, how)).collect();
+        let mut ended = std::mem::take(&mut self.found_dead);
+        ended.extend(found.into_iter().filter(|(_, running, _)| !running).map(|(node, _, how)| (node, how)));
         for (node, _) in &ended {
             self.running.remove(node);
         }
@@ -300,6 +328,12 @@ impl Arena for Compose {
         arguments.extend([DISKS, "sh", "-c", shell].map(String::from));
         docker(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     }
+}
+
+/// What the engine says of a container's state.
+fn is(node: Node, state: &str) -> Result<bool, ArenaError> {
+    let format = format!("{{{{.State.{state}}}}}");
+    Ok(docker(&["inspect", "-f", &format, &container(node)])?.trim() == "true")
 }
 
 /// Of each node, whether it runs, and how it ended.

@@ -3,9 +3,9 @@
 
 mod disk;
 mod network;
+mod processes;
 mod settings;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::arena::{Arena, ArenaError, End, Node, Shape, Weather};
+use super::arena::{Arena, ArenaError, End, Node, Shape, Stop, Weather};
 use super::preload::{self, Library};
 use super::settings::ZOOKEEPER_PORT;
-use super::system::{failed, not_running, replace, system};
+use super::system::{failed, replace, system};
 use crate::cluster::ottla;
-use crate::process::Process;
 use crate::zookeeper::{four_letters, java_arguments};
 use network::Network;
+use processes::Processes;
 
 /// Brokers and ZooKeeper servers as processes.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct Local {
     folder: PathBuf,
     shape: Shape,
     network: Network,
-    running: BTreeMap<Node, Process>,
+    processes: Processes,
     /// What is preloaded into brokers.
     shim: Option<PathBuf>,
 }
@@ -52,15 +52,11 @@ impl Local {
             settings::broker(&home, id, &connect(shape.zookeepers), &shape.properties)?;
             disk::mount(&home)?;
         }
-        Ok(Local { folder: folder.to_path_buf(), shape, network, running: BTreeMap::new(), shim })
+        Ok(Local { folder: folder.to_path_buf(), shape, network, processes: Processes::default(), shim })
     }
 
     fn home(&self, node: Node) -> PathBuf {
         home(&self.folder, node)
-    }
-
-    fn process(&self, node: Node) -> Result<&Process, ArenaError> {
-        self.running.get(&node).ok_or_else(|| not_running(node))
     }
 
     fn command(&self, node: Node) -> Result<Command, ArenaError> {
@@ -117,48 +113,35 @@ impl Arena for Local {
     }
 
     fn start(&mut self, node: Node) -> Result<(), ArenaError> {
-        if !self.running.contains_key(&node) {
-            let process = Process::start(&mut self.command(node)?, &self.home(node).join("log"));
-            self.running.insert(node, process);
+        if !self.processes.is_running(node) {
+            let log = self.home(node).join("log");
+            self.processes.start(node, &mut self.command(node)?, &log);
         }
         Ok(())
     }
 
     fn kill(&mut self, node: Node) -> Result<(), ArenaError> {
-        self.running.remove(&node).ok_or_else(|| not_running(node))?.kill();
-        Ok(())
+        self.processes.kill(node)
     }
 
-    fn terminate(&mut self, node: Node, limit: Duration) -> Result<bool, ArenaError> {
-        let process = self.running.get_mut(&node).ok_or_else(|| not_running(node))?;
-        let ended = process.terminate_within(limit).is_some();
-        if ended {
-            self.running.remove(&node);
-        }
-        Ok(ended)
+    fn terminate(&mut self, node: Node, limit: Duration) -> Result<Stop, ArenaError> {
+        self.processes.terminate(node, limit)
     }
 
     fn pause(&mut self, node: Node) -> Result<(), ArenaError> {
-        self.process(node)?.signal(Signal::STOP);
-        Ok(())
+        self.processes.signal(node, Signal::STOP)
     }
 
     fn resume(&mut self, node: Node) -> Result<(), ArenaError> {
-        self.process(node)?.signal(Signal::CONT);
-        Ok(())
+        self.processes.signal(node, Signal::CONT)
     }
 
     fn is_running(&self, node: Node) -> bool {
-        self.running.contains_key(&node)
+        self.processes.is_running(node)
     }
 
     fn ended(&mut self) -> Vec<(Node, String)> {
-        let ended = |(node, process): (&Node, &mut Process)| Some((*node, process.exited()?.to_string()));
-        let ended: Vec<(Node, String)> = self.running.iter_mut().filter_map(ended).collect();
-        for (node, _) in &ended {
-            self.running.remove(node);
-        }
-        ended
+        self.processes.ended()
     }
 
     fn is_zookeeper_leader(&self, server: i32) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::checker::{Event, Finding, History};
+use crate::checker::{Event, Finding, History, ORDERLY};
 
 /// The words of ZooKeeper, which brokers are compared with.
 const ZOOKEEPER: &str = "zookeeper";
@@ -134,12 +134,18 @@ pub(super) fn none_given_up(history: &History) -> Finding {
     finding
 }
 
-pub(super) fn none_ends_by_itself(history: &History) -> Finding {
-    let mut finding = Finding::of("no broker ends by itself");
+/// Nobody ends or panics untold, and whoever is told to stop does, in time and without complaint.
+pub(super) fn all_end_when_told(history: &History) -> Finding {
+    let mut finding = Finding::of("brokers end when they are told to, and never by themselves");
     for event in events(history) {
         match event {
             Event::Alive { .. } => finding.check(true, String::new),
             Event::Ended { node, how } => finding.check(false, || format!("{node}: {how}")),
+            Event::Stopped { node, took_us, limit_us, how } => {
+                finding.check(how == ORDERLY && took_us <= limit_us, || {
+                    format!("{node}, told to stop: {how} after {took_us} µs, allowed are {limit_us}")
+                });
+            }
             _ => {}
         }
     }
@@ -152,10 +158,16 @@ fn events(history: &History) -> impl Iterator<Item = &Event> {
 
 #[cfg(test)]
 mod tests {
-    use crate::checker::{Entry, Event, History, judge_cluster};
+    use crate::checker::{Entry, Event, History, ORDERLY, judge_cluster};
 
     fn believed(code: i16) -> Event {
         Event::Believed { broker: 1, about: String::from("t/0"), current: 2, believed: 1, code }
+    }
+
+    const ENDS: &str = "brokers end when they are told to, and never by themselves";
+
+    fn stopped(took_us: u64, how: &str) -> Event {
+        Event::Stopped { node: String::from("broker-2"), took_us, limit_us: 5, how: String::from(how) }
     }
 
     fn sound() -> Vec<Event> {
@@ -171,6 +183,7 @@ mod tests {
             told("broker-1"),
             told("zookeeper"),
             believed(74),
+            stopped(5, ORDERLY),
             Event::Alive { node: word("broker-1") },
         ]
     }
@@ -218,7 +231,9 @@ mod tests {
                 Event::GivenUp { producer: 1, record: 1, why: word("unknown topic") },
                 "no producer has to give up a record",
             ),
-            (Event::Ended { node: word("broker-1"), how: word("signal: 6") }, "no broker ends by itself"),
+            (Event::Ended { node: word("broker-1"), how: word("signal: 6") }, ENDS),
+            (stopped(5, "exit status: 1"), ENDS),
+            (stopped(6, ORDERLY), ENDS),
         ] {
             let mut events = sound();
             events.push(event);

@@ -113,6 +113,7 @@ impl Facts<'_> {
                 | Event::Told { .. }
                 | Event::Believed { .. }
                 | Event::Unasked { .. }
+                | Event::Stopped { .. }
                 | Event::Alive { .. }
                 | Event::Ended { .. } => {}
             }
@@ -153,6 +154,7 @@ fn group_of(event: &Event) -> Option<&str> {
         | Event::Told { .. }
         | Event::Believed { .. }
         | Event::Unasked { .. }
+        | Event::Stopped { .. }
         | Event::Alive { .. }
         | Event::Ended { .. } => None,
     }

@@ -44,7 +44,7 @@ pub fn judge_cluster(history: &History) -> Verdict {
             cluster::other_epochs_are_refused(history),
             cluster::whole_in_time(history),
             cluster::none_given_up(history),
-            cluster::none_ends_by_itself(history),
+            cluster::all_end_when_told(history),
         ],
     }
 }
