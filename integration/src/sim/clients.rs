@@ -22,7 +22,7 @@ const IDLE_ONCE_IN: u32 = 100;
 const RENEWAL: i64 = 10_000;
 
 /// What wakes a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Wake {
     Produce(usize),
     /// The request was not answered.
@@ -52,6 +52,8 @@ struct Producer {
 struct Consumer {
     partition: TopicPartition,
     position: Offset,
+    /// Of the newest record it was given.
+    last_epoch: LeaderEpoch,
     request: u64,
     /// Every other time it names the epoch of its metadata; clients of before KIP-320 name none.
     names_epoch: bool,
@@ -121,6 +123,7 @@ impl Clients {
         let consumer = |partition: &TopicPartition| Consumer {
             partition: partition.clone(),
             position: Offset(0),
+            last_epoch: LeaderEpoch::NONE,
             request: 0,
             names_epoch: false,
         };
@@ -260,7 +263,14 @@ impl Clients {
         acts
     }
 
-    pub(super) fn consumed(&mut self, id: u64, result: &Result<Bytes, ErrorCode>, promises: &mut Promises) {
+    /// `epoch`: in which the replica that answers was.
+    pub(super) fn consumed(
+        &mut self,
+        id: u64,
+        epoch: LeaderEpoch,
+        result: &Result<Bytes, ErrorCode>,
+        promises: &mut Promises,
+    ) {
         let Some(consumer) = self.consumers.iter_mut().find(|consumer| consumer.request == id) else {
             return;
         };
@@ -268,13 +278,15 @@ impl Clients {
             Ok(bytes) => bytes,
             // What it had read is gone.
             Err(ErrorCode::OffsetOutOfRange) => {
-                consumer.position = Offset(0);
+                let read_to = (consumer.position, consumer.last_epoch);
+                promises.refused(&consumer.partition, read_to, epoch);
+                (consumer.position, consumer.last_epoch) = (Offset(0), LeaderEpoch::NONE);
                 return;
             }
             Err(_) => return,
         };
-        if let Some(next) = promises.consumed(&consumer.partition, bytes) {
-            consumer.position = next;
+        if let Some(read_to) = promises.read(&consumer.partition, consumer.position, bytes) {
+            (consumer.position, consumer.last_epoch) = read_to;
         }
     }
 }

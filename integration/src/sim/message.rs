@@ -191,6 +191,8 @@ pub(super) enum Message {
     },
     Consumed {
         id: u64,
+        /// The epoch the answering replica is in.
+        epoch: LeaderEpoch,
         result: Result<Bytes, ErrorCode>,
     },
 }

@@ -151,16 +151,51 @@ impl Promises {
         self.learn(partition, stored.base, batch, stored.epoch, "acknowledged");
     }
 
-    /// A consumer was given these bytes.
-    pub(super) fn consumed(&mut self, partition: &TopicPartition, bytes: &[u8]) -> Option<Offset> {
+    /// A consumer that asked for what is at `from` was given these bytes. Gives where they end, and the epoch of the last.
+    pub(super) fn read(
+        &mut self,
+        partition: &TopicPartition,
+        from: Offset,
+        bytes: &[u8],
+    ) -> Option<(Offset, LeaderEpoch)> {
         let mut next = None;
         let found: Vec<_> = batches(bytes).filter_map(|batch| batch.header().copied()).collect();
         for header in found {
             let (base, batch) = (header.base_offset, Batch::of(&header));
+            let end = base + i64::from(header.last_offset_delta) + 1;
+            // The first may begin before: a batch is read whole. Nothing is compacted or deleted here.
+            let follows = match next {
+                None => base <= from && from < end,
+                Some((before, _)) => base == before,
+            };
+            if !follows {
+                let expected = next.map_or(from, |(before, _)| before);
+                self.breach(format!(
+                    "{partition}: a consumer at {expected} was given what is at {base} to {end}"
+                ));
+            }
             self.learn(partition, base, batch, header.leader_epoch, "consumed");
-            next = Some(header.base_offset + i64::from(header.last_offset_delta) + 1);
+            next = Some((end, header.leader_epoch));
         }
         next
+    }
+
+    /// A consumer that has read everything up to an offset, the last of it of that epoch, was told by a replica in epoch
+    /// `by` that the log does not reach so far.
+    pub(super) fn refused(
+        &mut self,
+        partition: &TopicPartition,
+        (end, epoch): (Offset, LeaderEpoch),
+        by: LeaderEpoch,
+    ) {
+        let is_excused = self.facts.get(partition).is_some_and(|facts| facts.losses.may_be_gone(end, epoch));
+        // A leader of the past, that does not know of its successor, may lack what that one has.
+        if self.is_newest(partition, by) && !is_excused {
+            self.breach(format!(
+                "{partition}: the leader of epoch {by} denied a consumer offset {end}, up to which it had read in epoch \
+                 {epoch}"
+            ));
+        }
     }
 
     /// `epoch`: in which it was there.
@@ -354,7 +389,7 @@ impl Promises {
                 expected.len()
             ));
         }
-        self.consumed(partition, log);
+        self.read(partition, Offset(0), log);
     }
 
     pub(super) fn broke(&mut self, what: String) {
@@ -391,6 +426,54 @@ mod tests {
         assert_eq!(write(&mut promises, BrokerId::NONE, 1, &[ONE]), []);
         assert_eq!(write(&mut promises, TWO, 2, &[TWO]), []);
         assert_eq!(write(&mut promises, TWO, 2, &[TWO, ONE]), [ONE]);
+    }
+
+    /// Three batches of two records each, from `base` on, of one producer and epoch 0.
+    fn three_batches(base: i64) -> Vec<Vec<u8>> {
+        let name = |sequence| Batch { producer: 7, sequence, records: 2 };
+        let built = [0, 2, 4].map(|sequence| crate::sim::clients::build(name(sequence), 0).unwrap().to_vec());
+        let mut at = Offset(base);
+        let mut placed = built.to_vec();
+        for batch in &mut placed {
+            client::record::batch::assign(batch, at, LeaderEpoch(0)).unwrap();
+            at = at + 2;
+        }
+        placed
+    }
+
+    #[test]
+    fn a_consumer_is_passed_over_no_batch() {
+        let partition = TopicPartition::new("t", 0);
+        let given = |from, batches: &[&[u8]]| {
+            let mut promises = Promises::default();
+            let read_to = promises.read(&partition, Offset(from), &batches.concat());
+            (read_to, promises.broken.len())
+        };
+        let [one, two, three] = <[Vec<u8>; 3]>::try_from(three_batches(10)).unwrap();
+        let read_to = Some((Offset(16), LeaderEpoch(0)));
+        assert_eq!(given(10, &[&one, &two, &three]), (read_to, 0));
+        assert_eq!(given(13, &[&two, &three]), (read_to, 0), "in the middle of a batch");
+        assert_eq!(given(10, &[&two, &three]), (read_to, 1), "it begins beyond");
+        assert_eq!(given(12, &[&one, &two, &three]), (read_to, 1), "it begins before");
+        assert_eq!(given(10, &[&one, &three]), (read_to, 1), "one is missing between");
+    }
+
+    #[test]
+    fn the_newest_leader_denies_a_consumer_only_what_all_that_count_lost() {
+        let partition = TopicPartition::new("t", 0);
+        let mut promises = Promises::default();
+        write(&mut promises, ONE, 1, &[ONE]);
+        let read_to = (Offset(16), LeaderEpoch(1));
+        promises.refused(&partition, read_to, LeaderEpoch(0));
+        assert_eq!(promises.broken, Vec::<String>::new(), "a leader of before");
+        promises.refused(&partition, read_to, LeaderEpoch(1));
+        assert_eq!(promises.broken.len(), 1);
+        promises.lost_power(&partition, |losses| losses.cut(ONE, Offset(16), Offset(15), Offset(15)));
+        promises.weigh_losses(&partition, &BTreeSet::from([ONE]));
+        promises.refused(&partition, read_to, LeaderEpoch(1));
+        assert_eq!(promises.broken.len(), 1, "it may be gone");
+        promises.refused(&partition, (Offset(15), LeaderEpoch(1)), LeaderEpoch(1));
+        assert_eq!(promises.broken.len(), 2, "what is before was kept");
     }
 
     /// One and Two are in sync and lose power before an acknowledged batch is on the disk of One; Three holds another

@@ -210,8 +210,8 @@ impl Simulation {
                         acknowledged = answered.acknowledged.clone();
                         answered
                     }
-                    Message::Consumed { id, result } => {
-                        clients.consumed(id, &result, promises);
+                    Message::Consumed { id, epoch, result } => {
+                        clients.consumed(id, epoch, &result, promises);
                         Acts::default()
                     }
                     _ => Acts::default(),

@@ -223,7 +223,8 @@ impl Process {
             });
             note(&self.roles, asked(Api::OffsetForLeaderEpoch), &end, out);
         }
-        out.send(from, Message::Consumed { id, result });
+        let epoch = hosted.map_or(LeaderEpoch::NONE, |partition| partition.status().epoch);
+        out.send(from, Message::Consumed { id, epoch, result });
     }
 }
 
