@@ -1,4 +1,4 @@
-//! Simulates clusters, seed after seed (`scripts/sim`). Exit code 1: a promise was broken.
+//! Simulates clusters, seed after seed (`scripts/sim`). Exit code 1: a promise was broken, or a run proves too little.
 
 use std::ops::Range;
 use std::process::ExitCode;
@@ -33,6 +33,9 @@ struct Options {
     /// Goes on after the first failure.
     #[arg(long)]
     keep_going: bool,
+    /// Prints a line for every run.
+    #[arg(long)]
+    each: bool,
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, std::num::ParseIntError> {
@@ -51,7 +54,7 @@ fn main() -> ExitCode {
             println!("{line}");
         }
         println!("{run}");
-        return if run.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return if run.failure().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let started = Instant::now();
     let until = options.minutes.map(|minutes| started + Duration::from_secs(60 * minutes));
@@ -69,9 +72,11 @@ fn main() -> ExitCode {
                     let run = run(seed, settings);
                     let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
                     totals.take(&run);
-                    if !run.broken.is_empty() {
+                    if run.failure().is_some() {
                         println!("{run}\n  Again: scripts/sim --transcript --seeds {seed}");
                         stop.store(!options.keep_going, Ordering::Relaxed);
+                    } else if options.each {
+                        println!("{run}");
                     }
                     if totals.runs.is_multiple_of(LINE_EVERY) {
                         println!("{totals} {:.0} s", started.elapsed().as_secs_f64());
@@ -97,7 +102,7 @@ struct Totals {
     runs: u64,
     failed: u64,
     counts: Counts,
-    /// Of the runs that were whole again at the end.
+    /// Of the runs that did not fail; those end when they do.
     least: Option<Least>,
     recovery_ms_most: u64,
 }
@@ -112,10 +117,12 @@ struct Least {
 impl Totals {
     fn take(&mut self, run: &Run) {
         self.runs += 1;
-        self.failed += u64::from(!run.broken.is_empty());
         self.counts.merge(&run.counts);
-        let Some(recovery_ms) = run.recovery_ms else { return };
-        self.recovery_ms_most = self.recovery_ms_most.max(recovery_ms);
+        self.recovery_ms_most = self.recovery_ms_most.max(run.recovery_ms.unwrap_or(0));
+        if run.failure().is_some() {
+            self.failed += 1;
+            return;
+        }
         let Run { seconds, acknowledged, faults, .. } = *run;
         let least = self.least.unwrap_or(Least { seconds, acknowledged, faults });
         self.least = Some(Least {
@@ -132,7 +139,7 @@ impl std::fmt::Display for Totals {
         if let Some(Least { seconds, acknowledged, faults }) = self.least {
             write!(
                 f,
-                " at least {seconds} simulated seconds, {acknowledged} acknowledgements and {faults} faults in each,"
+                " at least {seconds} simulated seconds, {acknowledged} acknowledgements and {faults} faults in each that did not fail,"
             )?;
         }
         write!(f, " whole again after {} ms at most;", self.recovery_ms_most)

@@ -27,6 +27,11 @@ use std::fmt;
 pub use counts::Counts;
 pub use faults::KINDS as FAULTS;
 
+/// A run with less proves little.
+const SECONDS_LEAST: u64 = 60;
+const ACKNOWLEDGEMENTS_LEAST: u64 = 1_000;
+const FAULTS_LEAST: u64 = 5;
+
 /// What is simulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -49,8 +54,8 @@ impl Default for Settings {
             brokers: 4,
             partitions: 3,
             producers: 3,
-            seconds: 60,
-            acknowledgements: 1_000,
+            seconds: SECONDS_LEAST,
+            acknowledgements: ACKNOWLEDGEMENTS_LEAST,
             flush_before_ack: false,
             transcript: false,
         }
@@ -75,6 +80,22 @@ pub struct Run {
     pub transcript: Vec<String>,
 }
 
+impl Run {
+    /// Why the run is no proof: promises were broken, or too little was done or went wrong. `None`: it is one.
+    pub fn failure(&self) -> Option<String> {
+        if let Some(broken) = self.broken.first() {
+            return Some(format!("BROKEN: {broken}"));
+        }
+        let enough = [
+            ("simulated seconds", self.seconds, SECONDS_LEAST),
+            ("acknowledgements", self.acknowledged, ACKNOWLEDGEMENTS_LEAST),
+            ("faults", self.faults, FAULTS_LEAST),
+        ];
+        let lacking = enough.into_iter().find(|(_, seen, least)| seen < least);
+        lacking.map(|(what, seen, least)| format!("TOO LITTLE: {seen} {what}, where {least} are the least"))
+    }
+}
+
 /// Runs a cluster.
 pub fn run(seed: u64, settings: Settings) -> Run {
     run::Simulation::new(seed, settings).run()
@@ -87,9 +108,9 @@ impl fmt::Display for Run {
             "seed {}: {} s, {} acknowledged, {} faults, trace {:016x}",
             self.seed, self.seconds, self.acknowledged, self.faults, self.hash
         )?;
-        for broken in &self.broken {
-            write!(f, "\n  BROKEN: {broken}")?;
+        match self.failure() {
+            Some(failure) if self.broken.is_empty() => write!(f, "\n  {failure}"),
+            _ => self.broken.iter().try_for_each(|broken| write!(f, "\n  BROKEN: {broken}")),
         }
-        Ok(())
     }
 }
