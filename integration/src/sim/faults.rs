@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 
 use super::message::{MS, SECOND, Time};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Fault {
     /// The process dies; what it wrote stays in the page cache.
     Kill(BrokerId),

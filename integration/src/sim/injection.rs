@@ -1,6 +1,7 @@
 //! How things go wrong in a run, and how they heal.
 
 use std::collections::BTreeSet;
+use std::hash::Hash;
 
 use broker::log::disk;
 use client::ids::BrokerId;
@@ -29,6 +30,7 @@ impl Simulation {
         let lasts = fault.lasts(&mut self.random);
         self.faults += 1;
         self.counts.add(fault.kind());
+        fault.hash(&mut self.trace);
         self.trace.note(self.now, &[7, lasts], || format!("FAULT {fault:?} for {} ms", lasts / MS));
         self.active.push(fault);
         self.inject(fault);
@@ -140,6 +142,7 @@ impl Simulation {
 
     pub(super) fn undo(&mut self, fault: Fault) {
         self.active.retain(|active| *active != fault);
+        fault.hash(&mut self.trace);
         self.trace.note(self.now, &[8], || format!("HEAL {fault:?}"));
         match fault {
             Fault::Kill(id) => self.start(id),

@@ -25,7 +25,7 @@ pub(super) const MS: Time = 1_000;
 pub(super) const SECOND: Time = 1_000_000;
 
 /// Where a message comes from or goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Place {
     Broker(BrokerId),
     ZooKeeper,
@@ -198,7 +198,7 @@ pub(super) enum Message {
 }
 
 /// An acknowledged append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stored {
     pub base: Offset,
     /// The epoch in which it was acknowledged.
@@ -332,7 +332,7 @@ impl Message {
 }
 
 /// What a broker's process waits for by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Tick {
     /// Heartbeats, and requests to ZooKeeper that were not answered.
     Zk,

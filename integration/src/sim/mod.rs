@@ -7,6 +7,7 @@
 
 mod clients;
 mod counts;
+mod digest;
 mod ending;
 mod faults;
 mod injection;
@@ -66,7 +67,9 @@ impl Default for Settings {
 #[derive(Clone, Debug)]
 pub struct Run {
     pub seed: u64,
-    /// Of everything that happened: equal only for equal runs.
+    /// Of every message that arrived with what it said, every tick, wake and fault, every state written and every change
+    /// of a replica's epoch, role and offsets, each with its time, and of what chance would have said next: runs that
+    /// differ in any of it differ here, but for chance of one in 2^64. The same in every process.
     pub hash: u64,
     pub acknowledged: u64,
     pub faults: u64,

@@ -1,6 +1,7 @@
 //! One run: machines, ZooKeeper, network and clients on one thread, in the order of one agenda.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
 use broker::log::disk::SimulatedDisk;
@@ -161,9 +162,10 @@ impl Simulation {
         }
         self.counts.add_if(self.recovered_at.is_some(), "whole again at the end");
         self.counts.add_if(self.flushes, "synced before acknowledging");
+        self.trace.mix(&[self.random.random()]);
         Run {
             seed: self.seed,
-            hash: self.trace.hash(),
+            hash: self.trace.finish(),
             acknowledged: self.promises.acknowledged,
             faults: self.faults,
             seconds: self.now / SECOND,
@@ -196,6 +198,7 @@ impl Simulation {
                 self.trace.note(self.now, &[1, place_code(from), place_code(Place::Broker(id))], || {
                     format!("{from:?} -> {id}: {}", message.shown())
                 });
+                message.hash(&mut self.trace);
                 self.with(id, |process, out| process.take(from, message, out));
             }
             Event::Message { from, to: Place::ZooKeeper, message, .. } => self.ask_zookeeper(from, message),
@@ -203,6 +206,7 @@ impl Simulation {
                 self.trace.note(self.now, &[3, place_code(from)], || {
                     format!("{from:?} -> clients: {}", message.shown())
                 });
+                message.hash(&mut self.trace);
                 let mut acknowledged = None;
                 let acts = self.with_clients(|clients, promises, around| match message {
                     Message::Produced { id, epoch, result } => {
@@ -233,9 +237,11 @@ impl Simulation {
                 self.trace.note(self.now, &[4, place_code(Place::Broker(broker))], || {
                     format!("{broker}: tick {tick:?}")
                 });
+                tick.hash(&mut self.trace);
                 self.with(broker, |process, out| process.tick(tick, out));
             }
             Event::Client(wake) => {
+                (self.now, wake).hash(&mut self.trace);
                 let acts = self.with_clients(|clients, _, around| clients.wake(wake, around));
                 self.carry_out(acts);
             }
@@ -265,7 +271,9 @@ impl Simulation {
             }
         }
         for (partition, status) in process.roles().take_changed() {
-            self.trace.mix(&[status.end.0 as u64, status.high_watermark.0 as u64]);
+            (id, &partition, status.epoch, status.leading_since, status.offline).hash(&mut self.trace);
+            (status.log_start, status.high_watermark, status.last_stable_offset, status.end)
+                .hash(&mut self.trace);
             if !(self.operator.is_leaving() && partition == self.operator.partition) {
                 let log =
                     || process.roles().log_of(&partition, Reader::Coordinator, clock).unwrap_or_default();
@@ -324,6 +332,7 @@ impl Simulation {
         self.trace.note(self.now, &[2, place_code(from), session], || {
             format!("{broker} -> zookeeper: {}", op.shown())
         });
+        (id, &op).hash(&mut self.trace);
         let reply = self.zookeeper.answer(broker, session, id, op, self.now);
         self.send(Place::ZooKeeper, from, Message::ZkReply { id, reply });
         self.tell_of_changes();
@@ -352,6 +361,7 @@ impl Simulation {
         self.trace.note(self.now, &[5, state.leader_epoch.0 as u64], || {
             format!("{partition}: leader {} epoch {} isr {:?}", state.leader, state.leader_epoch, state.isr)
         });
+        (path, data, self.zookeeper.version(path)).hash(&mut self.trace);
         self.counts.add("state written");
         self.counts.add_if(state.isr.len() == 1, "only one in sync");
         self.counts.add_if(state.leader == BrokerId::NONE, "no leader to be had");

@@ -20,7 +20,7 @@ use super::message::Time;
 pub(super) type SessionId = u64;
 
 /// What a watch looks at.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum WatchOf {
     Exists(&'static str),
     Children(&'static str),
@@ -106,7 +106,7 @@ impl Reply {
 }
 
 /// What a watch was armed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Seen {
     Nothing,
     /// A node of the asker's own session.
