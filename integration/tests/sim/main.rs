@@ -1,6 +1,8 @@
 //! The simulated cluster on fixed and fresh seeds: every promise kept, and enough gone wrong to mean it.
 //! Many more seeds, and builds without their checks: `scripts/sim`.
 
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -8,8 +10,8 @@ use integration::sim::{Counts, FAULTS, Run, Settings, run};
 
 /// Seeds 1 to this.
 const FIXED: u64 = 100;
-/// They were found to break promises once.
-const FOUND: [u64; 6] = [3269, 622066, 631932, 632043, 807448, 809467];
+/// They were found to break promises once (RELIABILITY.md).
+const FOUND: [u64; 11] = [549, 3269, 200108, 201726, 410177, 622066, 631932, 632043, 727856, 807448, 809467];
 const FRESH: u64 = 50;
 
 /// What has to have happened in these runs, beside every kind of fault.
@@ -63,7 +65,7 @@ fn fixed_and_fresh_seeds_keep_every_promise() {
                     let run = run(*seed, Settings::default());
                     let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                     done.0.merge(&run.counts);
-                    if !is_worth_it(&run) {
+                    if run.failure().is_some() {
                         next.store(u64::MAX / 2, Ordering::Relaxed);
                         done.1.push(run);
                     }
@@ -80,15 +82,6 @@ fn fixed_and_fresh_seeds_keep_every_promise() {
     }
 }
 
-/// Whether the run kept its promises, with enough done and enough gone wrong.
-fn is_worth_it(run: &Run) -> bool {
-    run.broken.is_empty()
-        && run.recovery_ms.is_some()
-        && run.seconds >= 60
-        && run.acknowledged >= 1_000
-        && run.faults >= 5
-}
-
 /// The run once more, with its last moments as text.
 fn show(failed: &Run) -> ! {
     let again = run(failed.seed, Settings { transcript: true, ..Settings::default() });
@@ -99,13 +92,40 @@ fn show(failed: &Run) -> ! {
     panic!("{failed}\nThe whole: scripts/sim --transcript --seeds {}", failed.seed);
 }
 
+/// What is left of anomaly 11 in RELIABILITY.md: a leader that lost power before it heard that it may go on without a
+/// follower is waited for, and that follower, which has more, is not. A known limit, not a promise: who mends it moves the
+/// seed to [`FOUND`]. If the draws have changed instead, another seed has to show it.
 #[test]
-fn the_same_seed_gives_the_same_run() {
-    for seed in [3, 4] {
-        let (first, second) = (run(seed, Settings::default()), run(seed, Settings::default()));
-        assert_eq!((first.hash, &first.counts), (second.hash, &second.counts), "seed {seed}");
-        assert_eq!(first.acknowledged, second.acknowledged);
+fn who_left_the_isr_unheard_by_a_leader_that_lost_power_is_passed_over() {
+    let run = run(831132, Settings::default());
+    let end = "with a log that ends at 130, but what ends at 267 was acknowledged";
+    let known = [
+        "t-0: 2 is in the in-sync set [2] of epoch 8, but its log ends at 130, and what ends at 267 was acknowledged"
+            .to_owned(),
+        format!("t-0: 2 leads in epoch 8 {end}"),
+    ];
+    assert_eq!(run.broken, known, "{run}");
+}
+
+/// Hash maps have another order in every process.
+#[test]
+fn the_same_seed_gives_the_same_run_in_every_process() {
+    const SEEDS: std::ops::Range<u64> = 3..9;
+    let range = format!("{}..{}", SEEDS.start, SEEDS.end);
+    let others = [(); 2].map(|()| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sim"));
+        command.args(["--each", "--jobs", "1", "--seeds", &range]).stdout(Stdio::piped());
+        command.spawn().unwrap()
+    });
+    let here: BTreeSet<String> = SEEDS.map(|seed| run(seed, Settings::default()).to_string()).collect();
+    for other in others {
+        let said = other.wait_with_output().unwrap();
+        assert!(said.status.success(), "{said:?}");
+        let said = String::from_utf8(said.stdout).unwrap();
+        let there: BTreeSet<String> =
+            said.lines().filter(|line| line.starts_with("seed ")).map(str::to_owned).collect();
+        assert_eq!(there, here);
     }
-    let (one, other) = (run(5, Settings::default()), run(6, Settings::default()));
-    assert_ne!(one.hash, other.hash);
+    let hashes: BTreeSet<u64> = SEEDS.map(|seed| run(seed, Settings::default()).hash).collect();
+    assert_eq!(hashes.len(), here.len(), "every seed is a run of its own");
 }
