@@ -30,6 +30,9 @@ struct Options {
     /// In every run records are synced before they are acknowledged (`flush.before.ack`), not in one of four.
     #[arg(long)]
     flush_before_ack: bool,
+    /// Leaves consumer groups out: runs are what they were before there were any.
+    #[arg(long)]
+    without_groups: bool,
     /// Goes on after the first failure.
     #[arg(long)]
     keep_going: bool,
@@ -47,7 +50,11 @@ fn seeds(text: &str) -> Result<Range<u64>, std::num::ParseIntError> {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let settings = Settings { flush_before_ack: options.flush_before_ack, ..Settings::default() };
+    let settings = Settings {
+        flush_before_ack: options.flush_before_ack,
+        groups: !options.without_groups,
+        ..Settings::default()
+    };
     if options.transcript {
         let run = run(options.seeds.start, Settings { transcript: true, ..settings });
         for line in &run.transcript {

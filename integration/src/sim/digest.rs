@@ -51,6 +51,9 @@ impl Hash for Message {
             Message::Produced { id, epoch, result } => (id, epoch, result).hash(into),
             Message::Consume { id, partition, offset, epoch } => (id, partition, offset, epoch).hash(into),
             Message::Consumed { id, epoch, result } => (id, epoch, result).hash(into),
+            // Few enough to be told by their text.
+            Message::Group { id, group, ask } => (id, group, ask.shown()).hash(into),
+            Message::GroupAnswered { id, answer } => (id, answer.at, answer.shown()).hash(into),
         }
     }
 }

@@ -10,6 +10,7 @@ impl Simulation {
     pub(super) fn what_is_missing(&self) -> Option<String> {
         self.who_is_missing()
             .or_else(|| self.partitions_now().find_map(|partition| self.what_differs(partition)))
+            .or_else(|| self.what_groups_miss())
     }
 
     /// Who is not there, not in sync, or does not know it; `None`: nobody.

@@ -19,8 +19,10 @@ impl Simulation {
         }
         self.at(next, Event::Fault);
         let brokers: Vec<BrokerId> = self.machines.keys().copied().collect();
-        let index = self.random.random_range(0..self.partitions.len().max(1));
-        let leader = self.partitions.get(index).and_then(|p| self.state(p)).map(|state| state.leader);
+        let of_groups = self.groups.iter().flat_map(|groups| &groups.partitions);
+        let partitions: Vec<_> = self.partitions.iter().chain(of_groups).cloned().collect();
+        let index = self.random.random_range(0..partitions.len().max(1));
+        let leader = partitions.get(index).and_then(|p| self.state(p)).map(|state| state.leader);
         let targets = Targets {
             brokers: &brokers,
             controller: self.zookeeper.controller(),

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use client::fetch_session::Ask;
 use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicPartition};
-use client::wire::ErrorCode;
 use client::wire::messages::fetch_response::PartitionData;
 use client::wire::messages::{
     AlterPartitionRequest, AlterPartitionResponse, ControlledShutdownRequest, LeaderAndIsrRequest,
     ListOffsetsRequest, ListOffsetsResponse, StopReplicaRequest, UpdateMetadataRequest,
 };
+use client::wire::{ErrorCode, Str};
 
 use broker::partition::follower::LeaderOffsets;
 
+use super::groups::{Answer, Ask as GroupAsk};
 use super::operator;
 use super::zookeeper::{Op, Reply, SessionId, WatchOf};
 
@@ -195,6 +196,16 @@ pub(super) enum Message {
         epoch: LeaderEpoch,
         result: Result<Bytes, ErrorCode>,
     },
+    /// To a group's coordinator.
+    Group {
+        id: u64,
+        group: Str,
+        ask: Box<GroupAsk>,
+    },
+    GroupAnswered {
+        id: u64,
+        answer: Box<Answer>,
+    },
 }
 
 /// An acknowledged append.
@@ -226,6 +237,8 @@ impl Message {
             Message::Produced { .. } => "produced",
             Message::Consume { .. } => "consume",
             Message::Consumed { .. } => "consumed",
+            Message::Group { .. } => "group",
+            Message::GroupAnswered { .. } => "group answered",
         }
     }
 
@@ -298,6 +311,8 @@ impl Message {
                 format!("{partition} from {offset}{named}")
             }
             Message::Consumed { result, .. } => format!("{:?}", result.as_ref().map(Bytes::len)),
+            Message::Group { id, group, ask } => format!("{id}: {}: {}", &**group, ask.shown()),
+            Message::GroupAnswered { id, answer } => format!("{id}: {}", answer.shown()),
         };
         format!("{}: {details}", self.kind())
     }
@@ -325,7 +340,7 @@ impl Message {
             },
             Message::Produce { partition, .. } => operator::stays(&partition.topic),
             Message::Fetch { asks, .. } => asks.keys().all(|partition| operator::stays(&partition.topic)),
-            Message::Alter { .. } => true,
+            Message::Alter { .. } | Message::Group { .. } => true,
             _ => false,
         }
     }
@@ -350,6 +365,10 @@ pub(super) enum Tick {
     ChannelTimeout(BrokerId, u64),
     Leave,
     Lists(ControllerEpoch),
+    /// The log of a group's partition, led since that epoch, is read.
+    LoadGroups(i32, LeaderEpoch),
+    /// Deadlines of groups.
+    Groups,
     /// It waited long enough for its controller's last words.
     Stop,
 }

@@ -10,6 +10,7 @@ mod counts;
 mod digest;
 mod ending;
 mod faults;
+mod groups;
 mod injection;
 mod losses;
 mod message;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub acknowledgements: u64,
     /// Every run syncs records before it acknowledges them (`flush.before.ack`); otherwise one in four does.
     pub flush_before_ack: bool,
+    /// Whether there are consumer groups.
+    pub groups: bool,
     /// Keeps the end of what happened as text.
     pub transcript: bool,
 }
@@ -58,6 +61,7 @@ impl Default for Settings {
             seconds: SECONDS_LEAST,
             acknowledgements: ACKNOWLEDGEMENTS_LEAST,
             flush_before_ack: false,
+            groups: true,
             transcript: false,
         }
     }

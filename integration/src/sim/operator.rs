@@ -54,7 +54,9 @@ impl Operator {
 impl Simulation {
     /// All partitions that there should be.
     pub(super) fn partitions_now(&self) -> impl Iterator<Item = &TopicPartition> {
-        self.partitions.iter().chain(self.operator.is_there().then_some(&self.operator.partition))
+        let of_groups = self.groups.iter().flat_map(|groups| &groups.partitions);
+        let fleeting = self.operator.is_there().then_some(&self.operator.partition);
+        self.partitions.iter().chain(of_groups).chain(fleeting)
     }
 
     /// The next step, if it is due.

@@ -37,6 +37,7 @@ pub(super) use self::serving::memory;
 use self::session::ZkLink;
 use self::starting::Starting;
 use super::counts::Counts;
+use super::groups::{Coordinator, Note};
 use super::message::{Control, MS, Message, Place, SECOND, Tick, Time};
 use super::reign::Work;
 use super::verdict::Verdict;
@@ -57,11 +58,13 @@ pub(super) struct Out<'a> {
     pub sent: Vec<(Place, Message)>,
     pub ticks: Vec<(Time, Tick)>,
     pub verdicts: Vec<Verdict>,
+    pub notes: Vec<Note>,
 }
 
 impl<'a> Out<'a> {
     pub(super) fn new(now: Time, clock: Now, ids: &'a mut u64, counts: &'a mut Counts) -> Out<'a> {
-        Out { now, clock, ids, counts, sent: Vec::new(), ticks: Vec::new(), verdicts: Vec::new() }
+        let (sent, ticks, verdicts, notes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Out { now, clock, ids, counts, sent, ticks, verdicts, notes }
     }
 
     fn send(&mut self, to: Place, message: Message) {
@@ -116,6 +119,7 @@ pub(super) struct Process {
     candidate: Candidate,
     channels: Channels,
     serving: Serving,
+    coordinator: Coordinator,
     /// A LeaderAndIsr was carried out: before, the checkpoint files know more than we do.
     assigned: bool,
     leaving: bool,
@@ -184,6 +188,7 @@ impl Process {
             candidate: Candidate::default(),
             channels: Channels::default(),
             serving: Serving::default(),
+            coordinator: Coordinator::default(),
             assigned: false,
             leaving: false,
             asked_to_leave: 0,
@@ -201,6 +206,10 @@ impl Process {
 
     pub(super) fn cache(&self) -> &MetadataCache {
         &self.cache
+    }
+
+    pub(super) fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
     }
 
     /// Its epoch; 0 before the first, when nothing is accepted from the network yet.
@@ -224,6 +233,7 @@ impl Process {
 
     /// Stops cleanly: the logs are closed and the session ends with a goodbye.
     pub(super) fn stop(mut self, out: &mut Out<'_>) {
+        self.coordinator.stop(out);
         self.say_goodbye(out);
         self.roles.close(out.clock);
     }
@@ -263,7 +273,13 @@ impl Process {
             Message::Consume { id, partition, offset, epoch } => {
                 self.serve_consume(from, id, &partition, (offset, epoch), out)
             }
-            Message::Zk { .. } | Message::Produced { .. } | Message::Consumed { .. } => {}
+            Message::Group { id, group, ask } => {
+                self.coordinator.take((from, id), &group, *ask, &self.roles, out);
+            }
+            Message::Zk { .. }
+            | Message::Produced { .. }
+            | Message::Consumed { .. }
+            | Message::GroupAnswered { .. } => {}
         }
         self.settle(out);
     }
@@ -309,6 +325,8 @@ impl Process {
             Tick::ChannelTimeout(to, id) => self.channels.timed_out(to, id, out),
             Tick::Leave => self.ask_to_leave(out),
             Tick::Lists(epoch) => self.lists_due(epoch, out),
+            Tick::LoadGroups(number, since) => self.coordinator.load(number, since, &self.roles, out),
+            Tick::Groups => self.coordinator.expire(out),
             Tick::Stop => self.has_left = true,
         }
         self.settle(out);
@@ -319,7 +337,10 @@ impl Process {
         if self.asking.is_none() {
             self.hear_proposals(out);
         }
-        let anything_changed = self.roles.look();
+        let mut anything_changed = self.roles.look();
+        if self.coordinator.settle(&self.roles, anything_changed, out) {
+            anything_changed |= self.roles.look();
+        }
         self.serving.wake(&self.roles, anything_changed, out);
         self.let_controller_go_on(out);
     }

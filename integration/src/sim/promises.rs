@@ -10,7 +10,7 @@ use client::znode::partition::PartitionState;
 use super::losses::Losses;
 use super::message::Stored;
 
-/// A batch, by its producer's numbering.
+/// A batch, by its producer's numbering; one that nobody numbered by its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Batch {
     pub producer: i64,
@@ -19,8 +19,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    fn of(header: &BatchHeader) -> Batch {
-        Batch { producer: header.producer_id, sequence: header.base_sequence, records: header.record_count }
+    pub(super) fn of(header: &BatchHeader) -> Batch {
+        let (producer, records) = (header.producer_id, header.record_count);
+        let sequence = if producer < 0 { header.crc.cast_signed() } else { header.base_sequence };
+        Batch { producer, sequence, records }
     }
 }
 
@@ -39,6 +41,8 @@ struct Facts {
     losses: Losses,
     /// What may be gone, until somebody leads again.
     doubtful: Doubtful,
+    /// The newest epoch when acknowledged batches were last found to be gone.
+    excused_until: LeaderEpoch,
     /// Producers of acknowledged batches that are gone.
     bereft: BTreeSet<i64>,
 }
@@ -137,6 +141,17 @@ impl Promises {
         batch: Batch,
     ) {
         self.acknowledged += 1;
+        self.stored(partition, from, stored, batch);
+    }
+
+    /// A leader let go on who waits for a batch to be replicated.
+    pub(super) fn stored(
+        &mut self,
+        partition: &TopicPartition,
+        from: BrokerId,
+        stored: Stored,
+        batch: Batch,
+    ) {
         let facts = self.facts.entry(partition.clone()).or_default();
         let acker = *facts.ackers.entry(stored.epoch).or_insert(from);
         match facts.losses.may_be_gone(end_of(stored.base, &batch), stored.epoch) {
@@ -215,7 +230,11 @@ impl Promises {
             return;
         }
         let known = *facts.batches.entry(base).or_insert(batch);
-        let place = *facts.offsets.entry((batch.producer, batch.sequence)).or_insert(base);
+        let place = match batch.producer {
+            // What nobody numbered may be there twice.
+            ..0 => base,
+            _ => *facts.offsets.entry((batch.producer, batch.sequence)).or_insert(base),
+        };
         if known != batch {
             self.breach(format!("{partition}: {how} at offset {base}: {batch:?}, where there was {known:?}"));
         }
@@ -296,7 +315,21 @@ impl Promises {
     ) -> Option<usize> {
         let facts = self.facts.get_mut(partition)?;
         let from = facts.losses.weigh(counting, facts.newest_epoch)?;
-        Some(facts.doubt(from))
+        let gone = facts.doubt(from);
+        if gone > 0 {
+            facts.excused_until = facts.newest_epoch;
+        }
+        Some(gone)
+    }
+
+    /// Whether the batch was acknowledged at that place, and has to be there.
+    pub(super) fn is_owed(&self, partition: &TopicPartition, base: Offset, batch: &Batch) -> bool {
+        self.facts.get(partition).is_some_and(|facts| facts.acknowledged.get(&base) == Some(batch))
+    }
+
+    /// Acknowledged batches of epochs until this one may be gone.
+    pub(super) fn excused_until(&self, partition: &TopicPartition) -> LeaderEpoch {
+        self.facts.get(partition).map_or(LeaderEpoch::NONE, |facts| facts.excused_until)
     }
 
     /// Whether acknowledged batches of that producer are gone, and may be.
@@ -376,7 +409,9 @@ impl Promises {
             let Some(header) = batch.header() else { continue };
             expected.remove(&header.base_offset);
             let name = (header.producer_id, header.base_sequence);
-            if let Some(first) = seen.insert(name, header.base_offset) {
+            if name.0 >= 0
+                && let Some(first) = seen.insert(name, header.base_offset)
+            {
                 twice.push(format!("{name:?} at {first} and {}", header.base_offset));
             }
         }

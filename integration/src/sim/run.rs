@@ -15,6 +15,7 @@ use rand::{Rng, SeedableRng};
 use super::clients::{Acts, Around, Clients, DRAIN, Wake};
 use super::counts::Counts;
 use super::faults::Fault;
+use super::groups::Groups;
 use super::message::{MS, Message, Place, SECOND, Tick, Time};
 use super::network::Network;
 use super::operator::Operator;
@@ -30,9 +31,20 @@ const LOOK_EVERY: Time = 100 * MS;
 
 #[derive(Debug)]
 pub(super) enum Event {
-    Message { from: Place, to: Place, start: u64, message: Message },
-    Tick { broker: BrokerId, start: u64, tick: Tick },
+    Message {
+        from: Place,
+        to: Place,
+        start: u64,
+        message: Message,
+    },
+    Tick {
+        broker: BrokerId,
+        start: u64,
+        tick: Tick,
+    },
     Client(Wake),
+    /// Time passes for a member of a group.
+    Member(usize),
     Fault,
     Undo(Fault),
     Look,
@@ -69,6 +81,7 @@ pub(super) struct Simulation {
     pub(super) network: Network,
     pub(super) zookeeper: ZooKeeper,
     pub(super) clients: Clients,
+    pub(super) groups: Option<Groups>,
     pub(super) partitions: Vec<TopicPartition>,
     pub(super) operator: Operator,
     pub(super) promises: Promises,
@@ -89,7 +102,12 @@ impl Simulation {
         let partitions: Vec<TopicPartition> =
             (0..settings.partitions).map(|partition| TopicPartition::new(TOPIC, partition)).collect();
         let mut zookeeper = ZooKeeper::new(SESSION_TIMEOUT);
-        zookeeper.put(topic::path(TOPIC), assignment(&ids, &partitions).encode());
+        zookeeper.put(topic::path(TOPIC), assignment(&ids, &partitions, 5).encode());
+        let groups = settings.groups.then(|| Groups::new(seed));
+        if let Some(groups) = &groups {
+            let node = assignment(&ids, &groups.partitions, 6);
+            zookeeper.put(topic::path(broker::group::TOPIC), node.encode());
+        }
         let machine = || Machine {
             disk: SimulatedDisk::new(),
             boot: 0,
@@ -118,6 +136,7 @@ impl Simulation {
             network: Network::default(),
             zookeeper,
             clients,
+            groups,
             partitions,
             operator,
             promises: Promises::default(),
@@ -139,6 +158,9 @@ impl Simulation {
         for wake in self.clients.first_wakes() {
             self.at(SECOND, Event::Client(wake));
         }
+        for member in self.groups.iter().flat_map(Groups::first_wakes).collect::<Vec<_>>() {
+            self.at(SECOND, Event::Member(member));
+        }
         self.at(4 * SECOND, Event::Fault);
         self.at(LOOK_EVERY, Event::Look);
         while let Some(((time, _), event)) = self.agenda.pop_first() {
@@ -159,6 +181,7 @@ impl Simulation {
         }
         if self.promises.broken.is_empty() {
             self.check_replicas();
+            self.check_groups();
         }
         self.counts.add_if(self.recovered_at.is_some(), "whole again at the end");
         self.counts.add_if(self.flushes, "synced before acknowledging");
@@ -207,6 +230,10 @@ impl Simulation {
                     format!("{from:?} -> clients: {}", message.shown())
                 });
                 message.hash(&mut self.trace);
+                let message = match message {
+                    Message::GroupAnswered { id, answer } => return self.member_told(id, *answer),
+                    message => message,
+                };
                 let mut acknowledged = None;
                 let acts = self.with_clients(|clients, promises, around| match message {
                     Message::Produced { id, epoch, result } => {
@@ -245,6 +272,7 @@ impl Simulation {
                 let acts = self.with_clients(|clients, _, around| clients.wake(wake, around));
                 self.carry_out(acts);
             }
+            Event::Member(member) => self.member_passes(member),
             Event::Fault => self.strike(),
             Event::Undo(fault) => self.undo(fault),
             Event::Look => self.look(),
@@ -261,7 +289,7 @@ impl Simulation {
         deed(process, &mut out);
         let disk_fails = machine.disk_fails;
         let mut stalled = Vec::new();
-        let (sent, ticks) = (out.sent, out.ticks);
+        let (sent, ticks, notes) = (out.sent, out.ticks, out.notes);
         for verdict in out.verdicts {
             if let Some(what) = verdict.rarity() {
                 self.counts.add(what);
@@ -285,6 +313,9 @@ impl Simulation {
             stalled = std::mem::take(&mut machine.stalled);
         }
         self.send_all(Place::Broker(id), sent);
+        for note in notes {
+            self.judge(id, note);
+        }
         for (time, tick) in ticks {
             self.at(time, Event::Tick { broker: id, start, tick });
         }
@@ -308,7 +339,7 @@ impl Simulation {
         }
     }
 
-    fn send(&mut self, from: Place, to: Place, message: Message) {
+    pub(super) fn send(&mut self, from: Place, to: Place, message: Message) {
         let start = match to {
             Place::Broker(id) => self.machines.get(&id).map_or(0, |machine| machine.start),
             Place::ZooKeeper | Place::Clients => 0,
@@ -394,17 +425,7 @@ impl Simulation {
         deed: impl FnOnce(&mut Clients, &mut Promises, &mut Around<'_>) -> Acts,
     ) -> Acts {
         let Simulation { clients, promises, machines, ids, random, now, .. } = self;
-        let leader = |partition: &TopicPartition, by: u64| {
-            let running: Vec<&Process> = machines
-                .values()
-                .filter(|machine| !machine.paused)
-                .filter_map(|machine| machine.process.as_ref())
-                .collect();
-            let chosen = running.get(usize::try_from(by % running.len().max(1) as u64).unwrap_or(0))?;
-            let cluster = chosen.cache().snapshot();
-            let known = cluster.partition(&partition.topic, partition.partition)?;
-            Some((known.leader?, known.leader_epoch))
-        };
+        let leader = |partition: &TopicPartition, by: u64| leader_known(machines, partition, by);
         let timestamp_ms = 1_700_000_000_000 + i64::try_from(*now / MS).unwrap_or(0);
         let mut around = Around { now: *now, ids, random, leader: &leader, timestamp_ms };
         deed(clients, promises, &mut around)
@@ -513,7 +534,24 @@ impl Simulation {
     }
 }
 
-fn assignment(ids: &[BrokerId], partitions: &[TopicPartition]) -> TopicAssignment {
+/// Who leads, and in which epoch, by the metadata of the broker that the number chooses.
+pub(super) fn leader_known(
+    machines: &BTreeMap<BrokerId, Machine>,
+    partition: &TopicPartition,
+    by: u64,
+) -> Option<(BrokerId, LeaderEpoch)> {
+    let running: Vec<&Process> = machines
+        .values()
+        .filter(|machine| !machine.paused)
+        .filter_map(|machine| machine.process.as_ref())
+        .collect();
+    let chosen = running.get(usize::try_from(by % running.len().max(1) as u64).unwrap_or(0))?;
+    let cluster = chosen.cache().snapshot();
+    let known = cluster.partition(&partition.topic, partition.partition)?;
+    Some((known.leader?, known.leader_epoch))
+}
+
+fn assignment(ids: &[BrokerId], partitions: &[TopicPartition], id: u8) -> TopicAssignment {
     let replicas = |partition: i32| {
         let first = usize::try_from(partition).unwrap_or(0);
         let chosen: Vec<BrokerId> = ids.iter().cycle().skip(first).take(3).copied().collect();
@@ -521,7 +559,7 @@ fn assignment(ids: &[BrokerId], partitions: &[TopicPartition]) -> TopicAssignmen
         PartitionAssignment::of(chosen)
     };
     let partitions = partitions.iter().map(|p| (p.partition, replicas(p.partition))).collect();
-    TopicAssignment { topic_id: Some(Uuid([5; 16])), partitions }
+    TopicAssignment { topic_id: Some(Uuid([id; 16])), partitions }
 }
 
 fn place_code(place: Place) -> u64 {

@@ -10,7 +10,7 @@ use integration::sim::{Counts, FAULTS, Run, Settings, run};
 
 /// Seeds 1 to this.
 const FIXED: u64 = 100;
-/// They were found to break promises once (RELIABILITY.md).
+/// They were found to break promises once, before there were groups (RELIABILITY.md).
 const FOUND: [u64; 13] =
     [549, 3269, 200108, 201726, 410177, 622066, 631932, 632043, 727856, 807448, 809467, 831132, 1072264];
 const FRESH: u64 = 50;
@@ -20,10 +20,15 @@ const RARE: &[&str] = &[
     "acknowledged records lost by all that count",
     "append refused: too few in sync",
     "batch recognised as sent before",
+    "commit of another generation",
+    "commit of one that is no member",
     "consumer of a newer leader epoch",
     "consumer of an older leader epoch",
     "control request fenced",
     "controller said its last words",
+    "coordinator moved",
+    "coordinator moved while a commit was stored",
+    "coordinator moved while a group was stored",
     "control request repeated",
     "fetch of a newer leader epoch",
     "fetch of an older leader epoch",
@@ -31,17 +36,28 @@ const RARE: &[&str] = &[
     "fetching stopped until told anew",
     "furthest log chosen outside the in-sync set",
     "furthest log chosen, not the first in sync",
+    "group request while loading",
+    "group's append timed out",
+    "group's record refused",
+    "groups loaded",
+    "groups loaded from what is not replicated yet",
     "ineligible replica passed over",
     "isr asked again",
     "isr change of an older leader epoch",
     "isr change of an older state",
+    "join while loading",
     "late watch",
     "log cut by its leader's history",
+    "member crashed",
+    "member fell silent",
+    "member left",
+    "member was put out",
     "no leader to be had",
     "only one in sync",
     "request arrives twice",
     "request of a former life",
     "role told twice or late",
+    "static member replaced by its own late request",
     "session lost by a live process",
     "stopped cleanly",
     "stopped since its disk failed",
@@ -57,26 +73,28 @@ const RARE: &[&str] = &[
 fn fixed_and_fresh_seeds_keep_every_promise() {
     let fresh: u64 = rand::random::<u64>() >> 16;
     println!("fresh seeds: scripts/sim --seeds {fresh}..{}", fresh + FRESH);
-    let seeds: Vec<u64> = (1..=FIXED).chain(FOUND).chain(fresh..fresh + FRESH).collect();
+    let all = (1..=FIXED).chain(FOUND).chain(fresh..fresh + FRESH).map(|seed| (seed, Settings::default()));
+    let found = FOUND.map(|seed| (seed, Settings { groups: false, ..Settings::default() }));
+    let seeds: Vec<(u64, Settings)> = all.chain(found).collect();
     let (next, done) = (AtomicU64::new(0), Mutex::new((Counts::default(), Vec::new())));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(4) {
             scope.spawn(|| {
-                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                    let run = run(*seed, Settings::default());
+                while let Some((seed, settings)) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    let run = run(*seed, *settings);
                     let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                     done.0.merge(&run.counts);
                     if run.failure().is_some() {
                         next.store(u64::MAX / 2, Ordering::Relaxed);
-                        done.1.push(run);
+                        done.1.push((run, *settings));
                     }
                 }
             });
         }
     });
     let (counts, failed) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Some(failed) = failed.first() {
-        show(failed);
+    if let Some((failed, settings)) = failed.first() {
+        show(failed, *settings);
     }
     for what in FAULTS.iter().chain(RARE) {
         assert!(counts.of(what) > 0, "never happened: {what}\n{counts}");
@@ -84,8 +102,8 @@ fn fixed_and_fresh_seeds_keep_every_promise() {
 }
 
 /// The run once more, with its last moments as text.
-fn show(failed: &Run) -> ! {
-    let again = run(failed.seed, Settings { transcript: true, ..Settings::default() });
+fn show(failed: &Run, settings: Settings) -> ! {
+    let again = run(failed.seed, Settings { transcript: true, ..settings });
     let last = again.transcript.len().saturating_sub(300);
     for line in &again.transcript[last..] {
         println!("{line}");

@@ -1,0 +1,27 @@
+//! What a coordinator did, as its promises are judged by it.
+
+use client::ids::{LeaderEpoch, Offset, TopicPartition};
+use client::wire::Str;
+
+use super::coordinator::Numbers;
+use crate::sim::message::Stored;
+use crate::sim::promises::Batch;
+
+/// Whose commit it is, and of what.
+#[derive(Clone, Debug)]
+pub(in crate::sim) struct CommitOf {
+    pub group: Str,
+    pub generation: i32,
+    pub number: u64,
+    pub partitions: Vec<i32>,
+}
+
+#[derive(Debug)]
+pub(in crate::sim) enum Note {
+    /// A commit is in the coordinator's log.
+    Appended { base: Offset, number: u64 },
+    /// Records are replicated, and whoever waits for it is told.
+    Acknowledged { partition: TopicPartition, stored: Stored, batch: Batch, commit: Option<CommitOf> },
+    /// A fetch of committed offsets was answered.
+    Fetched { partition: TopicPartition, epoch: LeaderEpoch, group: Str, found: Numbers },
+}
