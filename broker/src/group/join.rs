@@ -227,7 +227,14 @@ impl Group {
         self.update(&new_id, join, ticket);
         match self.phase {
             Phase::Stable if self.members.select_protocol() == self.protocol => {
-                let purpose = Purpose::StaticReplaced { new_id, before, leader_before, can_skip_assignment };
+                let generation = self.generation;
+                let purpose = Purpose::StaticReplaced {
+                    generation,
+                    new_id,
+                    before,
+                    leader_before,
+                    can_skip_assignment,
+                };
                 self.store(purpose);
             }
             // In the middle of a rebalance the leader may be assigning to the old id.

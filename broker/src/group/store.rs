@@ -30,7 +30,13 @@ pub(super) enum Purpose {
     /// The members get their assignment.
     Assigned { generation: i32, assignments: BTreeMap<Str, Bytes> },
     /// A static member goes on under its new id; or under the old one if the append failed.
-    StaticReplaced { new_id: Str, before: StaticBefore, leader_before: Str, can_skip_assignment: bool },
+    StaticReplaced {
+        generation: i32,
+        new_id: Str,
+        before: StaticBefore,
+        leader_before: Str,
+        can_skip_assignment: bool,
+    },
 }
 
 /// A static member before it was replaced.
@@ -95,7 +101,9 @@ impl Group {
                     }
                 }
             }
-            Some(Purpose::StaticReplaced { new_id, before, leader_before, can_skip_assignment }) => {
+            // It was told its new id meanwhile, as a member of the next generation.
+            Some(Purpose::StaticReplaced { generation, .. }) if generation != self.generation => {}
+            Some(Purpose::StaticReplaced { new_id, before, leader_before, can_skip_assignment, .. }) => {
                 match outcome {
                     Ok(()) => self.static_replaced(&new_id, leader_before, can_skip_assignment, now),
                     Err(error) => self.restore_static(&new_id, before, error, now),

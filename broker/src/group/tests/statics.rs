@@ -68,6 +68,27 @@ fn it_is_as_it_was_if_that_cannot_be_stored() {
 }
 
 #[test]
+fn a_later_generation_keeps_its_new_id_even_if_that_was_not_stored() {
+    for outcome in [Ok(()), Err(ErrorCode::RequestTimedOut)] {
+        let mut driven = stable();
+        let t = back(&mut driven, |_| ());
+        let replaced = std::mem::take(&mut driven.stores);
+        let rejoin = driven.request("b");
+        driven.join_as("c");
+        driven.join(rejoin);
+        assert_eq!(driven.joined(t).generation, 2);
+        let synced = driven.sync("t", &[("t", "3"), ("b", "4"), ("c", "5")]);
+        let assigned = std::mem::replace(&mut driven.stores, replaced);
+        driven.stored(outcome);
+        driven.stores = assigned;
+        driven.stored(Ok(()));
+        assert_eq!(driven.synced(synced), Ok(&b"3"[..]), "{outcome:?}");
+        assert_eq!(driven.heartbeat("t"), Ok(()));
+        assert_eq!(driven.heartbeat("s"), Err(GroupError::UnknownMember));
+    }
+}
+
+#[test]
 fn another_protocol_makes_a_rebalance() {
     let mut driven = Driven::new();
     let both = |join: &mut Join| join.protocols = protocols(&["range", "sticky"], "m");
