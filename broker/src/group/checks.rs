@@ -37,7 +37,9 @@ impl Group {
             Phase::Empty | Phase::Preparing(_) | Phase::Completing | Phase::Stable => {}
         }
         if who.generation >= 0 || !who.member_id.is_empty() || who.instance_id.is_some() {
-            self.check_generation(who.member_id, who.instance_id, who.generation)?;
+            let is_unchecked = crate::mutants::lacks("commit-generation");
+            let generation = if is_unchecked { self.generation } else { who.generation };
+            self.check_generation(who.member_id, who.instance_id, generation)?;
         } else if commit == Commit::Plain {
             return Err(GroupError::UnknownMember);
         }
