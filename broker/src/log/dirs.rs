@@ -202,7 +202,20 @@ impl LogDirs {
             })
         })?;
         self.check_any_online()?;
+        // What such a log gets in the place of what it lost is not on all replicas in sync until they have it. Kafka
+        // corrects the file after `replica.high.watermark.checkpoint.interval.ms`.
+        if self.has_lost_confirmed() {
+            self.checkpoint_high_watermarks(&[]);
+        }
         Ok(self.state().waiting.keys().cloned().collect())
+    }
+
+    /// Whether a loaded log ends before what its directory's checkpoint says is on all replicas in sync.
+    fn has_lost_confirmed(&self) -> bool {
+        self.state().waiting.iter().any(|(partition, log)| {
+            let known = log.dir().checkpoints().get(HIGH_WATERMARKS, partition);
+            known.is_some_and(|known| known > log.high_watermark())
+        })
     }
 
     fn load_dir(
@@ -422,15 +435,15 @@ impl LogDirs {
 
     /// Writes `replication-offset-checkpoint`. `taken` are the marks of all logs that were taken or created.
     pub fn checkpoint_high_watermarks(&self, taken: &[LogMarks]) {
-        self.checkpoint(HIGH_WATERMARKS, taken, |marks, _| Some(marks.high_watermark));
+        self.checkpoint(HIGH_WATERMARKS, taken, |marks, known| {
+            Some(if marks.was_cut_since() { marks.high_watermark.min(known?) } else { marks.high_watermark })
+        });
     }
 
     /// Writes `recovery-point-offset-checkpoint`.
     pub fn checkpoint_recovery_points(&self, taken: &[LogMarks]) {
         self.checkpoint(RECOVERY_POINTS, taken, |marks, known| {
-            // A truncation has written the point it went back to; marks taken before it know better no more.
-            let cut_since = marks.cuts_now.load(Ordering::Acquire) != marks.cuts;
-            Some(if cut_since { marks.recovery_point.min(known?) } else { marks.recovery_point })
+            Some(if marks.was_cut_since() { marks.recovery_point.min(known?) } else { marks.recovery_point })
         });
     }
 

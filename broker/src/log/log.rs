@@ -67,6 +67,13 @@ pub struct LogMarks {
     pub(super) deleted: Arc<AtomicBool>,
 }
 
+impl LogMarks {
+    /// Whether the log was cut since they were taken: then the files say how far, and the marks know no better.
+    pub(super) fn was_cut_since(&self) -> bool {
+        self.cuts_now.load(Ordering::Acquire) != self.cuts
+    }
+}
+
 impl Log {
     pub fn partition(&self) -> &TopicPartition {
         &self.partition

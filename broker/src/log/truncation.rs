@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use client::ids::Offset;
 
-use super::checkpoint::{CLEANER_OFFSETS, RECOVERY_POINTS};
+use super::checkpoint::{CLEANER_OFFSETS, HIGH_WATERMARKS, RECOVERY_POINTS};
 use super::disk::DiskError;
 use super::error::LogError;
 use super::log::{Log, jitter_ms};
@@ -87,13 +87,14 @@ impl Log {
         Ok(())
     }
 
-    /// Takes back what was said of the log from `offset` on: other batches will lie there, neither flushed nor compacted.
-    /// The files are written at once, or a power failure would have the new batches believed unseen.
+    /// Takes back what was said of the log from `offset` on: other batches will lie there, neither flushed, nor
+    /// compacted, nor on all replicas in sync. The files are written at once, or a power failure would have the new batches believed unseen.
     fn was_cut_to(&mut self, offset: Offset) -> Result<(), DiskError> {
         self.cuts.fetch_add(1, Ordering::AcqRel);
         self.recovery_point = self.recovery_point.min(offset);
         let checkpoints = self.home.checkpoints();
         checkpoints.lower(RECOVERY_POINTS, &self.partition, offset)?;
+        checkpoints.lower(HIGH_WATERMARKS, &self.partition, offset)?;
         let segment = self.segments.range(..=offset).next_back().map_or(offset, |(base, _)| *base);
         checkpoints.lower(CLEANER_OFFSETS, &self.partition, segment)
     }

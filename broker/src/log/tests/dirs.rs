@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use client::ids::{Offset, TopicPartition, Uuid};
 
 use super::support::*;
+use crate::log::checkpoint::write_offsets;
 use crate::log::disk::{Fault, SimulatedDisk};
 use crate::log::{CreateLogError, Disk, LastStop, Log, LogConfig, LogDirs, LogDirsError, LogDirsOptions};
 
@@ -155,6 +157,30 @@ fn checkpoints_cover_waiting_logs_too() {
     log.set_high_watermark(Offset(4));
     dirs.checkpoint_high_watermarks(&[log.marks()]);
     assert_eq!(broker.text("/a/replication-offset-checkpoint"), "0\n2\nt 0 3\nt 1 4\n");
+}
+
+#[test]
+fn what_a_log_lost_is_not_taken_for_confirmed_when_other_records_lie_there() {
+    const FILE: &str = "/a/replication-offset-checkpoint";
+    let broker = Broker::with_dirs(&["/a"]);
+    let dirs = broker.start();
+    let mut log = create(&dirs, 0);
+    fill(&mut log, 3);
+    log.set_high_watermark(Offset(3));
+    let taken = [log.marks()];
+    dirs.checkpoint_high_watermarks(&taken);
+    assert_eq!(broker.text(FILE), "0\n1\nt 0 3\n");
+    log.truncate_to(Offset(1), NOW).unwrap();
+    assert_eq!(broker.text(FILE), "0\n1\nt 0 1\n", "at once");
+    dirs.checkpoint_high_watermarks(&taken);
+    assert_eq!(broker.text(FILE), "0\n1\nt 0 1\n", "those marks are from before");
+
+    // It ends, and its machine lost the end of the log.
+    drop((log, dirs));
+    write_offsets(&broker.disk(), Path::new(FILE), &BTreeMap::from([(tp(0), Offset(77))])).unwrap();
+    let dirs = broker.start();
+    assert_eq!(broker.text(FILE), "0\n1\nt 0 1\n", "before anybody appends");
+    assert_eq!(dirs.take(&tp(0)).unwrap().high_watermark(), Offset(1));
 }
 
 #[test]
