@@ -74,7 +74,7 @@ fn fixed_and_fresh_seeds_keep_every_promise() {
     let fresh: u64 = rand::random::<u64>() >> 16;
     println!("fresh seeds: scripts/sim --without-groups --seeds {fresh}..{}", fresh + FRESH);
     let all = (1..=FIXED).chain(FOUND).map(|seed| (seed, Settings::default()));
-    // With groups about one fresh seed in a thousand fails by what anomalies 25 and 26 in RELIABILITY.md leave open.
+    // With groups about one fresh seed in two thousand fails by what anomaly 25 in RELIABILITY.md leaves open.
     let without = FOUND.into_iter().chain(fresh..fresh + FRESH);
     let without = without.map(|seed| (seed, Settings { groups: false, ..Settings::default() }));
     let seeds: Vec<(u64, Settings)> = all.chain(without).collect();
