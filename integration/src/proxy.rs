@@ -1,6 +1,7 @@
 //! A TCP proxy on loopback that can misbehave like a network.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -22,6 +23,9 @@ pub enum Weather {
     Silent,
 }
 
+/// Requests that got lost, one behind the other, of all connections.
+type Kept = Arc<Mutex<Vec<u8>>>;
+
 /// Forwards connections to one address until it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
@@ -29,6 +33,7 @@ pub struct Proxy {
     weather: watch::Sender<Weather>,
     /// Bytes.
     lost: watch::Sender<usize>,
+    kept: Kept,
     /// Counts the cuts.
     cuts: watch::Sender<u64>,
     accepting: JoinHandle<()>,
@@ -42,9 +47,11 @@ impl Proxy {
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let weather = watch::Sender::new(Weather::Fair);
         let (lost, cuts) = (watch::Sender::new(0), watch::Sender::new(0));
+        let kept = Kept::default();
+        let losses = (lost.clone(), Arc::clone(&kept));
         let accepting =
-            tokio::spawn(accept(listener, upstream, weather.subscribe(), lost.clone(), cuts.subscribe()));
-        Proxy { port, weather, lost, cuts, accepting }
+            tokio::spawn(accept(listener, upstream, weather.subscribe(), losses, cuts.subscribe()));
+        Proxy { port, weather, lost, kept, cuts, accepting }
     }
 
     /// `host:port`.
@@ -65,6 +72,11 @@ impl Proxy {
         self.lost.subscribe()
     }
 
+    /// The requests that got lost since this was asked last.
+    pub fn take_lost_requests(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Breaks every open connection.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
@@ -82,22 +94,22 @@ async fn accept(
     listener: TcpListener,
     upstream: SocketAddr,
     weather: watch::Receiver<Weather>,
-    lost: watch::Sender<usize>,
+    losses: (watch::Sender<usize>, Kept),
     cuts: watch::Receiver<u64>,
 ) {
     while let Ok((client, _)) = listener.accept().await {
         if *weather.borrow() == Weather::Refusing {
             continue;
         }
-        let (weather, lost, mut cuts) = (weather.clone(), lost.clone(), cuts.clone());
+        let (weather, (lost, kept), mut cuts) = (weather.clone(), losses.clone(), cuts.clone());
         cuts.mark_unchanged();
         tokio::spawn(async move {
             let Ok(server) = TcpStream::connect(upstream).await else { return };
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
             tokio::select! {
-                () = pump(from_client, to_server, weather.clone(), Direction::Requests, &lost) => {}
-                () = pump(from_server, to_client, weather, Direction::Answers, &lost) => {}
+                () = pump(from_client, to_server, weather.clone(), Direction::Requests, &lost, Some(&kept)) => {}
+                () = pump(from_server, to_client, weather, Direction::Answers, &lost, None) => {}
                 _ = cuts.changed() => {}
             }
         });
@@ -127,6 +139,7 @@ async fn pump(
     mut weather: watch::Receiver<Weather>,
     direction: Direction,
     lost: &watch::Sender<usize>,
+    kept: Option<&Kept>,
 ) {
     let mut bytes = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
@@ -134,6 +147,9 @@ async fn pump(
             return;
         };
         if direction.loses_in(now) {
+            if let Some(kept) = kept {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes[..count]);
+            }
             lost.send_modify(|lost| *lost += count);
         } else if to.write_all(&bytes[..count]).await.is_err() {
             return;

@@ -7,6 +7,8 @@ pub(crate) enum Check {
     Fence,
     /// A state that was read again must name this broker at the epoch it loaded.
     Term,
+    /// A write is done only under the stamp that was made before it was sent.
+    Stamp,
     /// Reads follow a write on the same connection.
     Barrier,
     /// Nothing is sent for a key while the fate of an older write of it is not known.
@@ -30,6 +32,7 @@ impl Check {
             let out = match std::env::var("OTTLA_MUTANT").as_deref() {
                 Ok("fence") => Check::Fence,
                 Ok("term") => Check::Term,
+                Ok("stamp") => Check::Stamp,
                 Ok("barrier") => Check::Barrier,
                 Ok("order") => Check::Order,
                 Ok("wait") => Check::Wait,

@@ -174,16 +174,16 @@ impl Inner {
 
     /// `false`: it must be looked again what is there.
     async fn delete_nodes(&self, link: &Link, doomed: &[(&OffsetKey, Stored)]) -> Result<bool, OffsetError> {
-        let Some(version) = self.lock().fence().version() else { return Ok(false) };
+        let Some(rights) = self.lock().fence().rights() else { return Ok(false) };
         self.known.forget(doomed.iter().map(|(key, _)| *key));
         let ops: Vec<Op> = doomed.iter().flat_map(|(key, stored)| stored.deletion(key)).collect();
-        match link.session.multi(fenced(self, version, ops)).await {
+        match link.session.multi(fenced(self, rights, ops)).await {
             Ok(_) => Ok(true),
-            Err(MultiError { index: Some(0), .. }) => {
-                self.lock().doubt();
+            // If it was not one of these that had changed, they are read again all the same.
+            Err(MultiError { error: ZkError::BadVersion { .. } | ZkError::NoNode { .. }, .. }) => {
+                self.lock().doubt(rights);
                 Ok(false)
             }
-            Err(MultiError { error: ZkError::BadVersion { .. } | ZkError::NoNode { .. }, .. }) => Ok(false),
             Err(MultiError { error, .. }) if error.is_connection_trouble() || error.is_session_over() => {
                 Ok(false)
             }
@@ -193,15 +193,14 @@ impl Inner {
 
     /// Deletes what is empty now. A node that got a child meanwhile stays; nothing depends on success.
     async fn tidy(&self, group: &Arc<str>, keys: &[OffsetKey]) {
-        let (Some(version), Some(link)) = (self.lock().fence().version(), self.store.link()) else { return };
+        let (Some(rights), Some(link)) = (self.lock().fence().rights(), self.store.link()) else { return };
         let (offsets, commits) = (commit::offsets_path(group), commit::commits_path(group));
         let own = keys.iter().filter(|key| key.group == *group);
         let topics: BTreeSet<&str> = own.map(|key| &*key.partition.topic).collect();
         let of_topics =
             topics.iter().flat_map(|topic| [format!("{offsets}/{topic}"), format!("{commits}/{topic}")]);
         let above = [offsets.clone(), commits.clone(), commit::group_path(group)];
-        let deletions =
-            of_topics.chain(above).map(|path| fenced(self, version, vec![Op::delete(path, None)]));
+        let deletions = of_topics.chain(above).map(|path| fenced(self, rights, vec![Op::delete(path, None)]));
         link.session.multi_many(deletions.collect()).await;
         // A commit that lands from here on adds the group again.
         self.remove_group(group);

@@ -12,10 +12,10 @@ use futures::stream::FuturesUnordered;
 use tokio::time::sleep;
 
 use super::check::Check;
-use super::fence::Leads;
+use super::fence::{Leads, Rights};
 use super::link::Link;
 use super::partition::Inner;
-use super::pending::{Batch, Flushed, Job, Limits};
+use super::pending::{Batch, Flushed, Found, Job, Limits};
 use super::stored::{bytes, paths};
 use super::{NewCommit, OffsetError, OffsetKey, writes};
 
@@ -24,9 +24,6 @@ const AT_A_TIME: usize = 4;
 
 /// Two writes a key; the bytes leave room for the parents of new nodes and a chroot.
 pub(super) const LIMITS: Limits = Limits { keys: 250, bytes: LARGEST_REQUEST / 4 };
-
-/// Any version will do: the check only makes the multi a write.
-const ANY_VERSION: ZkVersion = ZkVersion(-1);
 
 /// Pause after ZooKeeper refused a read that it should not refuse.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
@@ -56,7 +53,7 @@ pub(super) async fn drive(inner: Arc<Inner>) {
 async fn run(inner: &Inner, link: Link, job: Job<NewCommit>) {
     match job {
         Job::Look => look(inner, &link).await,
-        Job::Flush { batch, version, writes } => flush(inner, &link, batch, version, &writes).await,
+        Job::Flush { batch, rights, writes } => flush(inner, &link, batch, rights, &writes).await,
         Job::Resolve { batch, writes } => resolve(inner, &link, batch, &writes).await,
     }
     inner.progress.send_modify(|jobs| *jobs += 1);
@@ -64,16 +61,16 @@ async fn run(inner: &Inner, link: Link, job: Job<NewCommit>) {
 
 async fn look(inner: &Inner, link: &Link) {
     let found = match barrier(inner, &link.session).await {
-        Ok(()) => state(inner, &link.session).await,
+        Ok(stamp) => state(inner, &link.session).await.map(|state| (stamp, state)),
         Err(error) => Err(error),
     };
     // A read that another connection answered follows no barrier.
     let is_same = inner.store.attached() == Some(link.on);
     match found {
-        Ok(state) if is_same => {
+        Ok((stamp, state)) if is_same => {
             let (in_vain, deposed) = {
                 let mut pending = inner.lock();
-                (pending.looked(link.on, state), pending.fence().deposed())
+                (pending.looked(link.on, stamp, state), pending.fence().deposed())
             };
             if let Some(why) = deposed {
                 tracing::warn!(partition = %inner.partition(), epoch = %inner.epoch(), ?state, "deposed as coordinator");
@@ -91,16 +88,24 @@ async fn look(inner: &Inner, link: &Link) {
     }
 }
 
-/// Makes what follows on this connection show all that was acknowledged before.
-async fn barrier(inner: &Inner, session: &Session) -> Result<(), ZkError> {
-    if !Check::Barrier.is_made() {
-        return Ok(());
+/// Makes what follows on this connection show all that was acknowledged before, and what was sent before and
+/// is not done yet fail. Gives the stamp that writes must name from now on.
+async fn barrier(inner: &Inner, session: &Session) -> Result<ZkVersion, ZkError> {
+    let path = &inner.stamp_path;
+    if !Check::Barrier.is_made()
+        && let Some(node) = session.get_if_exists(path).await?
+    {
+        return Ok(node.version());
     }
-    match session.multi(vec![Op::check(inner.state_path(), ANY_VERSION)]).await {
-        // A node that is not there fails the check; the answer orders what follows all the same.
-        Ok(_) | Err(MultiError { index: Some(_), .. }) => Ok(()),
-        Err(MultiError { index: None, error }) => Err(error),
-    }
+    let renew = || session.set(path, "", None);
+    let stat = match renew().await {
+        Err(ZkError::NoNode { .. }) => {
+            session.ensure(path).await?;
+            renew().await
+        }
+        renewed => renewed,
+    };
+    Ok(stat?.version)
 }
 
 async fn state(inner: &Inner, session: &Session) -> Result<Option<Leads>, ZkError> {
@@ -117,16 +122,10 @@ async fn state(inner: &Inner, session: &Session) -> Result<Option<Leads>, ZkErro
     }
 }
 
-async fn flush(
-    inner: &Inner,
-    link: &Link,
-    batch: Batch,
-    version: ZkVersion,
-    writes: &[(OffsetKey, NewCommit)],
-) {
+async fn flush(inner: &Inner, link: &Link, batch: Batch, rights: Rights, writes: &[(OffsetKey, NewCommit)]) {
     let keys = || writes.iter().map(|(key, _)| key);
     let failed = match inner.store.multis.acquire().await {
-        Ok(_permit) => try_flush(inner, link, version, writes).await,
+        Ok(_permit) => try_flush(inner, link, rights, writes).await,
         Err(_) => Err(Failed::NotDone),
     };
     let (over, outcome) = match failed {
@@ -170,7 +169,7 @@ enum Failed {
 async fn try_flush(
     inner: &Inner,
     link: &Link,
-    version: ZkVersion,
+    rights: Rights,
     writes: &[(OffsetKey, NewCommit)],
 ) -> Result<(), Failed> {
     let whole = |error: ZkError| match error {
@@ -184,7 +183,7 @@ async fn try_flush(
         Err(error) if error.is_connection_trouble() => return Err(Failed::NotDone),
         Err(error) => return Err(whole(error)),
     };
-    let multi = fenced(inner, version, ops.clone());
+    let multi = fenced(inner, rights, ops.clone());
     let offset = multi.len() - ops.len();
     let Err(MultiError { index, error }) = link.session.multi(multi).await else { return Ok(()) };
     match (index.map(|index| index.checked_sub(offset)), error) {
@@ -203,19 +202,18 @@ async fn try_flush(
     }
 }
 
-/// The fence: a deposed coordinator's multi fails as a whole.
-pub(super) fn fenced(inner: &Inner, version: ZkVersion, ops: Vec<Op>) -> Vec<Op> {
-    if !Check::Fence.is_made() {
-        return ops;
-    }
-    std::iter::once(Op::check(inner.state_path(), version)).chain(ops).collect()
+/// The fence: a deposed coordinator's multi fails as a whole, and one that is done after it was given up.
+pub(super) fn fenced(inner: &Inner, rights: Rights, ops: Vec<Op>) -> Vec<Op> {
+    let state = Check::Fence.is_made().then(|| Op::check(inner.state_path(), rights.state));
+    let stamp = Check::Stamp.is_made().then(|| Op::check(&*inner.stamp_path, rights.stamp));
+    state.into_iter().chain(stamp).chain(ops).collect()
 }
 
 /// Reads back what became of a multi.
 async fn resolve(inner: &Inner, link: &Link, batch: Batch, writes: &[(OffsetKey, NewCommit)]) {
-    let done = match read_back(inner, link, writes).await {
+    let found = match read_back(inner, link, writes).await {
         // A read that another connection answered follows no barrier.
-        Ok(done) if inner.store.attached() == Some(link.on) => Some(done),
+        Ok(found) if inner.store.attached() == Some(link.on) => Some(found),
         Ok(_) => None,
         Err(error) => {
             tracing::warn!(partition = %inner.partition(), %error, "commits in doubt cannot be read back yet");
@@ -225,23 +223,24 @@ async fn resolve(inner: &Inner, link: &Link, batch: Batch, writes: &[(OffsetKey,
             None
         }
     };
-    let over = match done {
-        Some(done) => {
+    let over = match found {
+        Some((stamp, done)) => {
             inner.add_groups(done.iter());
-            inner.lock().resolved(batch, Some(&|key| done.contains(key)))
+            inner.lock().resolved(batch, Some(Found { stamp, is_done: &|key| done.contains(key) }))
         }
         None => inner.lock().resolved(batch, None),
     };
     inner.answer(over, &Ok(()));
 }
 
-/// The keys whose nodes are as these writes make them, but for where the log ended.
+/// The stamp that none of these writes names, and the keys whose nodes are as they make them, but for where the
+/// log ended.
 async fn read_back(
     inner: &Inner,
     link: &Link,
     writes: &[(OffsetKey, NewCommit)],
-) -> Result<BTreeSet<OffsetKey>, ZkError> {
-    barrier(inner, &link.session).await?;
+) -> Result<(ZkVersion, BTreeSet<OffsetKey>), ZkError> {
+    let stamp = barrier(inner, &link.session).await?;
     let all: Vec<String> = writes.iter().flat_map(|(key, _)| paths(key)).collect();
     let nodes = link.session.get_many(&all).await?;
     let pairs = nodes.chunks_exact(2);
@@ -250,10 +249,6 @@ async fn read_back(
         let log_end = client::znode::commit::Commit::decode(&beside.data).map(|commit| commit.log_end);
         log_end.is_ok_and(|end| bytes(commit, end) == [offset.data.clone(), beside.data.clone()])
     };
-    Ok(writes
-        .iter()
-        .zip(pairs)
-        .filter(|((_, commit), nodes)| is_done(commit, nodes))
-        .map(|((key, _), _)| key.clone())
-        .collect())
+    let done = writes.iter().zip(pairs).filter(|((_, commit), nodes)| is_done(commit, nodes));
+    Ok((stamp, done.map(|((key, _), _)| key.clone()).collect()))
 }

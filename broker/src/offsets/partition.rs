@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use client::ids::{LeaderEpoch, TopicPartition};
 use client::zk::ZkError;
+use client::znode::commit::stamp_path;
 use client::znode::commit::{self, LogEnd};
 use client::znode::partition::state_path;
 use tokio::sync::{Notify, oneshot, watch};
@@ -47,6 +48,7 @@ pub(super) struct Inner {
     pub(super) reads: Arc<Reads>,
     pub(super) coordinated: Coordinated,
     state_path: String,
+    pub(super) stamp_path: String,
     pending: Mutex<Pending<NewCommit, Waiter>>,
     pub(super) known: Known,
     /// Groups that have commits of a coordinator, complete once loaded.
@@ -70,6 +72,7 @@ impl PartitionOffsets {
         let pending = Pending::new(fence, coordinated.late);
         let inner = Arc::new(Inner {
             state_path: state_path(&coordinated.partition.topic, coordinated.partition.partition),
+            stamp_path: stamp_path(coordinated.partition.partition),
             store,
             reads,
             coordinated,

@@ -18,7 +18,7 @@ use client::ids::ZkVersion;
 
 use super::OffsetKey;
 use super::check::Check;
-use super::fence::{Attached, Deposed, Fence, Leads};
+use super::fence::{Attached, Deposed, Fence, Leads, Rights};
 
 /// Names one multi.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,8 +55,8 @@ impl Owed {
 pub(crate) enum Job<V> {
     /// Make a barrier and read the coordinating partition's state: [`Pending::looked`].
     Look,
-    /// Write, all or nothing, if the state still has this version.
-    Flush { batch: Batch, version: ZkVersion, writes: Vec<(OffsetKey, V)> },
+    /// Write, all or nothing, if these are still so.
+    Flush { batch: Batch, rights: Rights, writes: Vec<(OffsetKey, V)> },
     /// Make a barrier, and see which of these writes were done: [`Pending::resolved`].
     Resolve { batch: Batch, writes: Vec<(OffsetKey, V)> },
 }
@@ -67,10 +67,18 @@ pub(crate) enum Flushed {
     Landed,
     /// It was not done, and may be sent again.
     NotDone,
-    /// It was not done, because the state has another version.
+    /// It was not done, because the state or the stamp has another version.
     Fenced,
     /// Nobody knows.
     Lost,
+}
+
+/// What [`Job::Resolve`] found.
+pub(crate) struct Found<'a> {
+    /// Made by its barrier.
+    pub(crate) stamp: ZkVersion,
+    /// Whether a key is as the batch would have made it.
+    pub(crate) is_done: &'a dyn Fn(&OffsetKey) -> bool,
 }
 
 /// How much one multi may hold.
@@ -92,6 +100,7 @@ struct Entry<V, T> {
 
 #[derive(Debug)]
 struct Sent<V, T> {
+    rights: Rights,
     writes: BTreeMap<OffsetKey, Entry<V, T>>,
     stage: Stage,
 }
@@ -141,9 +150,9 @@ impl<V: Clone, T> Pending<V, T> {
         &self.fence
     }
 
-    /// A write found the state changed.
-    pub(crate) fn doubt(&mut self) {
-        self.fence.doubt();
+    /// A write found that these are not so any more.
+    pub(crate) fn doubt(&mut self, rights: Rights) {
+        self.fence.doubt(rights);
     }
 
     /// Keys that wait to be sent.
@@ -272,8 +281,8 @@ impl<V: Clone, T> Pending<V, T> {
     }
 
     fn flush(&mut self, limits: Limits) -> Option<Job<V>> {
-        let version = self.fence.version()?;
-        let mut sent = Sent { writes: BTreeMap::new(), stage: Stage::InFlight };
+        let rights = self.fence.rights()?;
+        let mut sent = Sent { rights, writes: BTreeMap::new(), stage: Stage::InFlight };
         let mut bytes = 0;
         let mut chosen = Vec::new();
         for (place, key) in &self.order {
@@ -301,7 +310,7 @@ impl<V: Clone, T> Pending<V, T> {
         self.next_batch += 1;
         let writes = sent.copies();
         self.sent.insert(batch, sent);
-        Some(Job::Flush { batch, version, writes })
+        Some(Job::Flush { batch, rights, writes })
     }
 
     /// The order rule: while this is so, nothing newer is sent for the key.
@@ -309,11 +318,11 @@ impl<V: Clone, T> Pending<V, T> {
         Check::Order.is_made() && self.unresolved.contains(key)
     }
 
-    /// The state was read after a barrier; `None`: the node is not there. Gives those who wait in
-    /// vain, if the right to write is gone.
-    pub(crate) fn looked(&mut self, on: Attached, state: Option<Leads>) -> Vec<T> {
+    /// A barrier made this stamp, and the state was read behind it; `None`: the node is not there. Gives those
+    /// who wait in vain, if the right to write is gone.
+    pub(crate) fn looked(&mut self, on: Attached, stamp: ZkVersion, state: Option<Leads>) -> Vec<T> {
         self.looking = false;
-        self.fence.saw(on, state);
+        self.fence.saw(on, stamp, state);
         match self.fence.deposed() {
             Some(_) => self.clear(),
             None => Vec::new(),
@@ -336,7 +345,9 @@ impl<V: Clone, T> Pending<V, T> {
             }
             Flushed::NotDone => self.take_back(batch, |_| false),
             Flushed::Fenced => {
-                self.fence.doubt();
+                if let Some(sent) = self.sent.get(&batch) {
+                    self.fence.doubt(sent.rights);
+                }
                 self.take_back(batch, |_| false)
             }
             Flushed::Landed => self.take_back(batch, |_| true),
@@ -349,11 +360,13 @@ impl<V: Clone, T> Pending<V, T> {
         self.take_back(batch, is_culprit)
     }
 
-    /// What came of [`Job::Resolve`]: whether a key is as the batch would have made it; `None`: that
-    /// could not be found out. Gives those whose write was done.
-    pub(crate) fn resolved(&mut self, batch: Batch, is_done: Option<&dyn Fn(&OffsetKey) -> bool>) -> Vec<T> {
-        match is_done {
-            Some(is_done) => self.take_back(batch, is_done),
+    /// What came of [`Job::Resolve`]; `None`: it could not be found out. Gives those whose write was done.
+    pub(crate) fn resolved(&mut self, batch: Batch, found: Option<Found<'_>>) -> Vec<T> {
+        match found {
+            Some(Found { stamp, is_done }) => {
+                self.fence.renewed(stamp);
+                self.take_back(batch, is_done)
+            }
             None => self.flushed(batch, Flushed::Lost),
         }
     }

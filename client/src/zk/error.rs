@@ -25,8 +25,9 @@ pub enum ZkError {
     Fenced { expected: ZkVersion },
     #[error("ZooKeeper refuses access to {path}")]
     NoAuth { path: String },
-    /// The connection was lost before the answer: the write may have been done or not, and will
-    /// not be done later. See [`Session::settle`](super::Session::settle).
+    /// The connection was lost before the answer: the write may have been done or not. It may even be done
+    /// later, by a server that was stopped (ARCHITECTURE.md, "Committed offsets", Stamp): a write that must not be
+    /// names a version. See [`Session::settle`](super::Session::settle).
     #[error("it is not known whether the {operation} of {path} reached ZooKeeper: {cause}")]
     Ambiguous { operation: &'static str, path: String, cause: String },
     /// There was no connection in time; nothing was sent.

@@ -18,6 +18,9 @@ use crate::ids::{LeaderEpoch, Offset, TopicPartition};
 /// The parent of groups whose ids ZooKeeper does not take as a name.
 pub const ESCAPED_GROUPS: &str = "/ottla/consumers";
 
+/// Has a child for each coordinating partition: its stamp.
+pub const COMMIT_STAMPS: &str = "/ottla/commit_stamps";
+
 /// Stands for the empty id; no escaped id is a lone `%`.
 const EMPTY: &str = "%";
 
@@ -73,6 +76,13 @@ pub fn offset_path(group: &str, partition: &TopicPartition) -> String {
 
 pub fn commit_path(group: &str, partition: &TopicPartition) -> String {
     format!("{}/{}/{}", commits_path(group), partition.topic, partition.partition)
+}
+
+/// A node without data. Each write of commits that a coordinating partition's leader sends names its data version,
+/// and the leader makes a new one before it asks what became of a write in doubt: whatever was sent before and
+/// is done only then, fails.
+pub fn stamp_path(partition: i32) -> String {
+    format!("{COMMIT_STAMPS}/{partition}")
 }
 
 /// The end of a leader's log. What stands before it may be cut off and replaced by another leader, so an

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 
 mod lagging;
 mod late;
+mod stray;
 
 const ME: BrokerId = BrokerId(1);
 const OTHER: BrokerId = BrokerId(2);

@@ -1,4 +1,5 @@
-//! A ZooKeeper of several servers, of which some lag, and the coordinators that come and go in it.
+//! A ZooKeeper of several servers, of which some lag, that may carry a request out long after its connection
+//! broke, and the coordinators that come and go in it.
 //! It checks, at every step, what must never happen.
 
 use std::cell::RefCell;
@@ -8,8 +9,8 @@ use client::ids::{BrokerId, LeaderEpoch, ZkVersion};
 
 use super::super::OffsetKey;
 use super::super::check::Check;
-use super::super::fence::{Attached, Deposed, Fence, Leads};
-use super::{Flushed, Job, Late, Limits, Owed, Pending};
+use super::super::fence::{Attached, Deposed, Fence, Leads, Rights};
+use super::{Flushed, Found, Job, Late, Limits, Owed, Pending};
 
 pub(super) const KEYS: u8 = 5;
 
@@ -19,6 +20,7 @@ const LIMITS: Limits = Limits { keys: 3, bytes: 1000 };
 #[derive(Debug, Clone)]
 struct Shown {
     state: Leads,
+    stamp: ZkVersion,
     values: BTreeMap<OffsetKey, i64>,
 }
 
@@ -62,6 +64,8 @@ pub(super) struct World {
     fetched: BTreeMap<OffsetKey, i64>,
     /// Those who waited were told that it failed, before it was sent.
     withdrawn: BTreeSet<i64>,
+    /// Requests of broken connections that may be carried out yet, and whose they are.
+    strays: Vec<(usize, Job<i64>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -99,6 +103,10 @@ pub(super) enum Event {
         done: usize,
         lag: usize,
     },
+    /// A request of a broken connection is carried out.
+    Late {
+        stray: usize,
+    },
     /// The in-sync set changes: another version, the same leader.
     IsrChange,
     /// Another broker is elected, and told so.
@@ -116,7 +124,7 @@ impl World {
     pub(super) fn new(late: Late) -> World {
         let nobody = Leads { leader: BrokerId::NONE, epoch: LeaderEpoch(0), version: ZkVersion(0) };
         let mut world = World {
-            history: vec![Shown { state: nobody, values: BTreeMap::new() }],
+            history: vec![Shown { state: nobody, stamp: ZkVersion(0), values: BTreeMap::new() }],
             coordinators: Vec::new(),
             late,
             next_value: 1,
@@ -124,6 +132,7 @@ impl World {
             waiting: BTreeSet::new(),
             fetched: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
+            strays: Vec::new(),
         };
         world.happen(&Event::Move { to: 1, lag: 0 });
         world
@@ -138,6 +147,7 @@ impl World {
             Event::Start { by } => self.start(by),
             Event::Finish { by } => self.finish(by),
             Event::Cut { by, done, lag } => self.cut(by, done, lag),
+            Event::Late { stray } => self.come_late(stray),
             Event::IsrChange => self.change_state(|state| state),
             Event::Move { to, lag } => self.elect(to, lag),
             Event::Hear { by } => self.hear(by),
@@ -249,17 +259,17 @@ impl World {
         match job {
             Job::Look => {
                 // The barrier brings the server up to date.
+                self.renew_stamp();
                 let newest = self.history.len() - 1;
-                let state = self.now().state;
+                let Shown { state, stamp, .. } = *self.now();
                 let coordinator = &mut self.coordinators[by];
                 coordinator.server = newest;
                 let on = coordinator.on;
-                let refused = coordinator.pending.looked(on, Some(state));
+                let refused = coordinator.pending.looked(on, stamp, Some(state));
                 self.answer(refused, false);
             }
-            Job::Flush { batch, version, writes } => {
-                let outcome =
-                    if self.apply(by, version, &writes) { Flushed::Landed } else { Flushed::Fenced };
+            Job::Flush { batch, rights, writes } => {
+                let outcome = if self.apply(by, rights, &writes) { Flushed::Landed } else { Flushed::Fenced };
                 let newest = self.history.len() - 1;
                 let coordinator = &mut self.coordinators[by];
                 coordinator.server = newest;
@@ -267,13 +277,14 @@ impl World {
                 self.answer(done, true);
             }
             Job::Resolve { batch, writes } => {
-                let values = self.now().values.clone();
+                self.renew_stamp();
+                let Shown { values, stamp, .. } = self.now().clone();
                 let wanted: BTreeMap<OffsetKey, i64> = writes.into_iter().collect();
                 let is_done = |key: &OffsetKey| values.get(key) == wanted.get(key);
                 let newest = self.history.len() - 1;
                 let coordinator = &mut self.coordinators[by];
                 coordinator.server = newest;
-                let done = coordinator.pending.resolved(batch, Some(&is_done));
+                let done = coordinator.pending.resolved(batch, Some(Found { stamp, is_done: &is_done }));
                 self.answer(done, true);
             }
         }
@@ -283,12 +294,14 @@ impl World {
         let by = self.by(by);
         let jobs = std::mem::take(&mut self.coordinators[by].in_transit);
         for (index, job) in jobs.into_iter().enumerate() {
+            if index < done {
+                self.carry_out(by, &job);
+            } else {
+                self.strays.push((by, job.clone()));
+            }
             match job {
                 Job::Look => self.coordinators[by].pending.look_failed(),
-                Job::Flush { batch, version, writes } => {
-                    if index < done {
-                        self.apply(by, version, &writes);
-                    }
+                Job::Flush { batch, .. } => {
                     let over = self.coordinators[by].pending.flushed(batch, Flushed::Lost);
                     assert_eq!(over, [], "nobody can be answered yet");
                 }
@@ -302,6 +315,29 @@ impl World {
         let coordinator = &mut self.coordinators[by];
         coordinator.on.generation += 1;
         coordinator.server = server;
+    }
+
+    fn come_late(&mut self, stray: usize) {
+        if !self.strays.is_empty() {
+            let (by, job) = self.strays.remove(stray % self.strays.len());
+            self.carry_out(by, &job);
+        }
+    }
+
+    /// Nobody hears of it.
+    fn carry_out(&mut self, by: usize, job: &Job<i64>) {
+        match job {
+            Job::Look | Job::Resolve { .. } => self.renew_stamp(),
+            Job::Flush { rights, writes, .. } => {
+                self.apply(by, *rights, writes);
+            }
+        }
+    }
+
+    fn renew_stamp(&mut self) {
+        let mut next = self.now().clone();
+        next.stamp.0 += 1;
+        self.history.push(next);
     }
 
     fn elect(&mut self, to: i32, lag: usize) {
@@ -341,9 +377,10 @@ impl World {
     }
 
     /// A multi at ZooKeeper's leader.
-    fn apply(&mut self, by: usize, version: ZkVersion, writes: &[(OffsetKey, i64)]) -> bool {
+    fn apply(&mut self, by: usize, rights: Rights, writes: &[(OffsetKey, i64)]) -> bool {
         let mut next = self.now().clone();
-        if Check::Fence.is_made() && next.state.version != version {
+        let is_fenced = Check::Fence.is_made() && next.state.version != rights.state;
+        if is_fenced || Check::Stamp.is_made() && next.stamp != rights.stamp {
             return false;
         }
         let writer = (self.coordinators[by].me, self.coordinators[by].epoch);

@@ -7,14 +7,14 @@ use super::*;
 
 const ON: Attached = Attached { session: 1, generation: 1 };
 const LIMITS: Limits = Limits { keys: 2, bytes: 1000 };
-const VERSION: ZkVersion = ZkVersion(9);
+const RIGHTS: Rights = Rights { state: ZkVersion(9), stamp: ZkVersion(3) };
 
 fn key(partition: i32) -> OffsetKey {
     OffsetKey::new("g", "t", partition)
 }
 
 fn leads(epoch: i32) -> Option<Leads> {
-    Some(Leads { leader: BrokerId(1), epoch: LeaderEpoch(epoch), version: VERSION })
+    Some(Leads { leader: BrokerId(1), epoch: LeaderEpoch(epoch), version: RIGHTS.state })
 }
 
 fn leading() -> Pending<i64, &'static str> {
@@ -25,17 +25,21 @@ fn leading_with(late: Late) -> Pending<i64, &'static str> {
     let mut pending = Pending::new(Fence::new(BrokerId(1), LeaderEpoch(5)), late);
     assert_eq!(pending.next(ON, LIMITS), Some(Job::Look));
     assert_eq!(pending.next(ON, LIMITS), None, "one look at a time");
-    assert_eq!(pending.looked(ON, leads(5)), [""; 0]);
+    assert_eq!(pending.looked(ON, RIGHTS.stamp, leads(5)), [""; 0]);
     pending
+}
+
+fn found(is_done: &dyn Fn(&OffsetKey) -> bool) -> Option<Found<'_>> {
+    Some(Found { stamp: RIGHTS.stamp, is_done })
 }
 
 /// The next job, which must be a flush of these writes.
 #[track_caller]
 fn flush(pending: &mut Pending<i64, &'static str>, expected: &[(i32, i64)]) -> Batch {
     match pending.next(ON, LIMITS) {
-        Some(Job::Flush { batch, version, writes }) => {
+        Some(Job::Flush { batch, rights, writes }) => {
             let expected: Vec<_> = expected.iter().map(|(p, value)| (key(*p), *value)).collect();
-            assert_eq!((version, writes), (VERSION, expected));
+            assert_eq!((rights, writes), (RIGHTS, expected));
             batch
         }
         other => panic!("{other:?} is no flush"),
@@ -70,7 +74,7 @@ fn a_newer_value_waits_until_the_older_is_resolved() {
     assert_eq!(pending.next(ON, LIMITS), None);
     assert_eq!(pending.resolved(batch, None), [""; 0]);
     assert_eq!(pending.next(ON, LIMITS), Some(Job::Resolve { batch, writes }));
-    assert_eq!(pending.resolved(batch, Some(&|one| *one == key(1))), ["one"]);
+    assert_eq!(pending.resolved(batch, found(&|one| *one == key(1))), ["one"]);
     let batch = flush(&mut pending, &[(0, 6)]);
     assert_eq!(pending.flushed(batch, Flushed::Landed), ["five", "six"]);
 }
@@ -98,9 +102,9 @@ fn a_changed_version_is_looked_into_before_anything_is_sent() {
     assert_eq!(pending.next(ON, LIMITS), None);
     pending.look_failed();
     assert_eq!(pending.next(ON, LIMITS), Some(Job::Look));
-    assert_eq!(pending.looked(ON, leads(5)), [""; 0]);
+    assert_eq!(pending.looked(ON, RIGHTS.stamp, leads(5)), [""; 0]);
     flush(&mut pending, &[(0, 5)]);
-    assert_eq!(pending.looked(ON, leads(6)), ["five"]);
+    assert_eq!(pending.looked(ON, RIGHTS.stamp, leads(6)), ["five"]);
     assert_eq!(pending.push(key(0), 6, 10, "six"), Err("six"));
     assert_eq!((pending.fence().deposed(), pending.next(ON, LIMITS)), (Some(Deposed::ByNewerEpoch), None));
 }
@@ -183,7 +187,7 @@ fn who_reads_waits_for_what_came_before_and_for_nothing_later() {
     assert_eq!(pending.flushed(batch, Flushed::Lost), [""; 0]);
     assert!(matches!(pending.next(ON, LIMITS), Some(Job::Resolve { .. })));
     assert!(pending.still_owes(&mut of_key), "nobody knows what became of the first");
-    assert_eq!(pending.resolved(batch, Some(&|_| true)), ["five"]);
+    assert_eq!(pending.resolved(batch, found(&|_| true)), ["five"]);
     assert!(pending.still_owes(&mut of_key), "the second was not sent");
     let batch = flush(&mut pending, &[(0, 6), (1, 1)]);
     pending.push(key(0), 7, 10, "seven").unwrap();
@@ -226,6 +230,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => by().prop_map(|by| Event::Start { by }),
         8 => by().prop_map(|by| Event::Finish { by }),
         2 => (by(), 0usize..4, 0usize..4).prop_map(|(by, done, lag)| Event::Cut { by, done, lag }),
+        2 => (0usize..8).prop_map(|stray| Event::Late { stray }),
         1 => Just(Event::IsrChange),
         1 => (1i32..4, 0usize..4).prop_map(|(to, lag)| Event::Move { to, lag }),
         1 => by().prop_map(|by| Event::Hear { by }),
@@ -262,7 +267,7 @@ proptest! {
 /// Each of the checks is needed: without it the model finds something lost.
 #[test]
 fn without_any_of_the_checks_something_breaks() {
-    for check in [Check::Fence, Check::Term, Check::Barrier, Check::Order, Check::Wait] {
+    for check in [Check::Fence, Check::Term, Check::Stamp, Check::Barrier, Check::Order, Check::Wait] {
         let config = ProptestConfig {
             cases: 5000,
             max_shrink_iters: 0,
