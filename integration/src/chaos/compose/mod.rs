@@ -4,6 +4,7 @@
 mod engine;
 mod network;
 mod overlay;
+mod remains;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -74,7 +75,7 @@ fn side(node: Node) -> String {
 impl Compose {
     /// Makes images, networks, disks and containers; no node runs yet.
     pub fn new(folder: &Path, shape: Shape) -> Result<Compose, ArenaError> {
-        refuse_a_second()?;
+        remains::clear()?;
         if shape.brokers != BROKERS {
             let why = format!("docker-compose.yml has {BROKERS} brokers, not {}", shape.brokers);
             return Err(ArenaError { what: String::from("--brokers"), why });
@@ -146,19 +147,6 @@ impl Compose {
     fn told(&self, broker: i32, name: &str) -> PathBuf {
         self.folder.join(Node::Broker(broker).to_string()).join("faults").join(name)
     }
-}
-
-/// Containers have fixed names, and brokers fixed ports.
-fn refuse_a_second() -> Result<(), ArenaError> {
-    let found = docker(&["ps", "-a", "-q", "--filter", &format!("name=^{PROJECT}-")])?;
-    if found.trim().is_empty() {
-        return Ok(());
-    }
-    let why = format!(
-        "containers of another run are there; if it has ended: docker rm -fv $(docker ps -aq --filter name=^{PROJECT}-) \
-         && docker network rm {NETWORK}"
-    );
-    Err(ArenaError { what: String::from("compose"), why })
 }
 
 fn build_side(folder: &Path) -> Result<(), ArenaError> {
