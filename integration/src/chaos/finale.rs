@@ -22,6 +22,8 @@ use crate::checker::{Event, Recorder};
 /// As [`super::settings`] sets `offsets.topic.num.partitions`.
 pub(super) const OFFSETS_PARTITIONS: usize = 4;
 
+/// What is said that is of no partition.
+const CLUSTER: &str = "cluster";
 /// How long brokers may take to agree once everything is whole.
 const AGREEMENT: Duration = Duration::from_secs(20);
 /// How long their logs may take until nobody writes to them any more.
@@ -162,15 +164,13 @@ fn digest(folder: &Path) -> (u64, u64) {
 
 /// Waits a little until every broker says what ZooKeeper says, and writes down what they say.
 pub(super) fn compare_words(arena: &dyn Arena, seen: impl Fn() -> Option<Seen>, recorder: &Recorder) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("a runtime can be made");
     let started = Instant::now();
     let (truth, words) = loop {
         let truth = seen().map(|seen| truth(&seen)).unwrap_or_default();
         let mut words = BTreeMap::new();
         for broker in arena.brokers() {
-            let said = runtime.block_on(said(&arena.address(broker)));
-            let said = said.unwrap_or_else(|error| [(String::from("cluster"), error.to_string())].into());
+            let said = said(&arena.address(broker));
+            let said = said.unwrap_or_else(|error| [(String::from(CLUSTER), error.to_string())].into());
             words.insert(broker, said);
         }
         if words.values().all(|said| *said == truth) || started.elapsed() > AGREEMENT {
@@ -199,11 +199,24 @@ fn truth(seen: &Seen) -> BTreeMap<String, String> {
         })
         .collect();
     let brokers: Vec<i32> = seen.registered.keys().copied().collect();
-    truth.insert(String::from("cluster"), cluster(seen.controller.unwrap_or(-1), &brokers));
+    truth.insert(String::from(CLUSTER), cluster(seen.controller.unwrap_or(-1), &brokers));
     truth
 }
 
-async fn said(address: &str) -> Result<BTreeMap<String, String>, ConnectionError> {
+/// Whether each broker names the controller and the brokers that ZooKeeper names. Before it does, it answers for a
+/// smaller cluster.
+pub(super) fn all_know_all(arena: &dyn Arena, seen: &Seen) -> bool {
+    let truth = truth(seen);
+    let is_so = |said: BTreeMap<String, String>| said.get(CLUSTER) == truth.get(CLUSTER);
+    arena.brokers().into_iter().all(|broker| said(&arena.address(broker)).is_ok_and(is_so))
+}
+
+fn said(address: &str) -> Result<BTreeMap<String, String>, ConnectionError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be made").block_on(ask(address))
+}
+
+async fn ask(address: &str) -> Result<BTreeMap<String, String>, ConnectionError> {
     let options =
         ConnectionOptions { connect_timeout: ANSWER, request_timeout: ANSWER, ..Default::default() };
     let connection = Connection::connect(address, "chaos", options).await?;
@@ -219,7 +232,7 @@ async fn said(address: &str) -> Result<BTreeMap<String, String>, ConnectionError
     }
     let mut brokers: Vec<i32> = answer.brokers.iter().map(|broker| broker.node_id).collect();
     brokers.sort_unstable();
-    said.insert(String::from("cluster"), cluster(answer.controller_id, &brokers));
+    said.insert(String::from(CLUSTER), cluster(answer.controller_id, &brokers));
     Ok(said)
 }
 

@@ -137,6 +137,9 @@ fn start(arena: &mut dyn Arena, story: &Story) -> Result<View, RunError> {
     story.tell(&format!("brokers {brokers:?} start"));
     let registered = || view.last().is_some_and(|seen| seen.registered.len() == brokers.len());
     wait_for(START_LIMIT, registered).ok_or_else(|| late("all brokers are registered"))?;
+    // A controller answers for the brokers that it has told of.
+    let known = || view.last().is_some_and(|seen| finale::all_know_all(arena, &seen));
+    wait_for(START_LIMIT, known).ok_or_else(|| late("all brokers know one another"))?;
     make_topic(&bootstrap(arena))?;
     Ok(view)
 }
