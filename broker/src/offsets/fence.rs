@@ -75,15 +75,16 @@ impl Fence {
         self.stamp = Some(stamp);
         self.standing = match state {
             Some(state) if !Check::Term.is_made() => Standing::Leads(state.version),
-            // A barrier was made, so what is behind the epoch that was loaded was not read here.
-            Some(state) if state.epoch < self.epoch => Standing::Unknown,
             Some(state) if state.leader == self.me && state.epoch == self.epoch => {
                 Standing::Leads(state.version)
             }
-            Some(state) if state.leader == self.me => Standing::Deposed(Deposed::ByNewerEpoch),
+            Some(state) if state.leader == self.me && state.epoch > self.epoch => {
+                Standing::Deposed(Deposed::ByNewerEpoch)
+            }
+            // An older epoch, behind a barrier, is of a topic that was made anew.
             Some(_) | None => Standing::Deposed(Deposed::ByAnother),
         };
-        self.barrier = (self.standing != Standing::Unknown).then_some(on);
+        self.barrier = Some(on);
     }
 
     /// The stamp was renewed without a look at the state. Of several at a time the last one counts.
@@ -155,7 +156,9 @@ mod tests {
         assert_eq!(of(state(2, 6, 9)), (None, Some(Deposed::ByAnother), false));
         assert_eq!(of(state(-1, 6, 9)), (None, Some(Deposed::ByAnother), false));
         assert_eq!(of(state(1, 6, 9)), (None, Some(Deposed::ByNewerEpoch), false));
-        assert_eq!(of(state(2, 4, 9)), (None, None, false));
+        // The topic was made anew. To look once more would renew the stamp of whoever leads now, without end.
+        assert_eq!(of(state(2, 4, 9)), (None, Some(Deposed::ByAnother), false));
+        assert_eq!(of(state(1, 4, 9)), (None, Some(Deposed::ByAnother), false));
         assert_eq!(of(None), (None, Some(Deposed::ByAnother), false));
     }
 
