@@ -271,7 +271,7 @@ impl<V: Clone, T> Pending<V, T> {
             self.looking = true;
             return Some(Job::Look);
         }
-        self.resolve().or_else(|| self.flush(limits))
+        self.resolve().or_else(|| self.flush(on, limits))
     }
 
     fn resolve(&mut self) -> Option<Job<V>> {
@@ -280,8 +280,9 @@ impl<V: Clone, T> Pending<V, T> {
         Some(Job::Resolve { batch: *batch, writes: sent.copies() })
     }
 
-    fn flush(&mut self, limits: Limits) -> Option<Job<V>> {
-        let rights = self.fence.rights()?;
+    fn flush(&mut self, on: Attached, limits: Limits) -> Option<Job<V>> {
+        // Behind the barrier of a look the stamp that is known here holds no more.
+        let rights = self.fence.rights().filter(|_| !self.fence.must_look(on))?;
         let mut sent = Sent { rights, writes: BTreeMap::new(), stage: Stage::InFlight };
         let mut bytes = 0;
         let mut chosen = Vec::new();

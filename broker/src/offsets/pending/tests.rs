@@ -109,6 +109,18 @@ fn a_changed_version_is_looked_into_before_anything_is_sent() {
     assert_eq!((pending.fence().deposed(), pending.next(ON, LIMITS)), (Some(Deposed::ByNewerEpoch), None));
 }
 
+/// The look's barrier was sent first, and renews the stamp.
+#[test]
+fn on_a_new_connection_nothing_is_sent_behind_a_look() {
+    let mut pending = leading();
+    pending.push(key(0), 5, 10, "five").unwrap();
+    let next = Attached { generation: 2, ..ON };
+    assert_eq!(pending.next(next, LIMITS), Some(Job::Look));
+    assert_eq!(pending.next(next, LIMITS), None);
+    assert_eq!(pending.looked(next, RIGHTS.stamp, leads(5)), [""; 0]);
+    assert!(matches!(pending.next(next, LIMITS), Some(Job::Flush { .. })));
+}
+
 #[test]
 fn a_held_key_lets_others_pass() {
     let mut pending = leading();
