@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::drive::{LIMITS, fenced};
 use super::expiry::{Retention, is_expired};
+use super::fence::Rights;
 use super::link::Link;
 use super::partition::{Inner, PartitionOffsets};
 use super::stored::{Stored, paths};
@@ -98,6 +99,22 @@ impl Drop for Held<'_> {
     }
 }
 
+/// A deletion that may be carried out yet, for all that is known. It raises doubt, whereupon a barrier makes it
+/// fail: what it names of nodes holds again once they were deleted and made anew.
+struct Unsettled<'a> {
+    inner: &'a Inner,
+    rights: Rights,
+    is_done: bool,
+}
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.inner.lock().doubt(self.rights);
+        }
+    }
+}
+
 impl Inner {
     /// Deletes the keys that are to go by what ZooKeeper has of them; gives their number.
     pub(super) async fn delete(
@@ -177,13 +194,14 @@ impl Inner {
         let Some(rights) = self.lock().fence().rights() else { return Ok(false) };
         self.known.forget(doomed.iter().map(|(key, _)| *key));
         let ops: Vec<Op> = doomed.iter().flat_map(|(key, stored)| stored.deletion(key)).collect();
+        let mut unsettled = Unsettled { inner: self, rights, is_done: false };
         match link.session.multi(fenced(self, rights, ops)).await {
-            Ok(_) => Ok(true),
-            // If it was not one of these that had changed, they are read again all the same.
-            Err(MultiError { error: ZkError::BadVersion { .. } | ZkError::NoNode { .. }, .. }) => {
-                self.lock().doubt(rights);
-                Ok(false)
+            Ok(_) => {
+                unsettled.is_done = true;
+                Ok(true)
             }
+            // If it was not one of these that had changed, they are read again all the same.
+            Err(MultiError { error: ZkError::BadVersion { .. } | ZkError::NoNode { .. }, .. }) => Ok(false),
             Err(MultiError { error, .. }) if error.is_connection_trouble() || error.is_session_over() => {
                 Ok(false)
             }

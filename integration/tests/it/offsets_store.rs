@@ -89,9 +89,17 @@ fn open(
     log_end: &Arc<AtomicI64>,
     tombstones: &Arc<Mutex<Vec<OffsetKey>>>,
 ) -> Arc<PartitionOffsets> {
+    store.open(coordinated(epoch, log_end, tombstones))
+}
+
+fn coordinated(
+    epoch: LeaderEpoch,
+    log_end: &Arc<AtomicI64>,
+    tombstones: &Arc<Mutex<Vec<OffsetKey>>>,
+) -> Coordinated {
     let (log_end, tombstones) = (Arc::clone(log_end), Arc::clone(tombstones));
     let end = Arc::clone(&log_end);
-    store.open(Coordinated {
+    Coordinated {
         partition: TopicPartition::new(TOPIC, 0),
         epoch,
         late: Late::Withdrawn,
@@ -102,7 +110,7 @@ fn open(
             Box::pin(std::future::ready(Ok(())))
         }),
         has_group: Arc::new(|group| group != "of another partition"),
-    })
+    }
 }
 
 async fn elect(zk: &Session, leader: BrokerId, leader_epoch: LeaderEpoch) {

@@ -14,6 +14,9 @@ use super::{Flushed, Found, Job, Late, Limits, Owed, Pending};
 
 pub(super) const KEYS: u8 = 5;
 
+/// What is done of itself once nothing breaks any more.
+const STEPS_MAX: usize = 1 + 4 * 2 * KEYS as usize;
+
 const LIMITS: Limits = Limits { keys: 3, bytes: 1000 };
 
 /// Everything that a server shows at one moment.
@@ -22,6 +25,8 @@ struct Shown {
     state: Leads,
     stamp: ZkVersion,
     values: BTreeMap<OffsetKey, i64>,
+    /// Of the nodes that hold the values. A node that is made anew has the first one again.
+    versions: BTreeMap<OffsetKey, ZkVersion>,
 }
 
 /// Somebody who waits for a value of a key.
@@ -39,8 +44,25 @@ struct Coordinator {
     on: Attached,
     /// How far the server it is attached to has got in `history`.
     server: usize,
-    in_transit: VecDeque<Job<i64>>,
+    in_transit: VecDeque<Request>,
     fetching: VecDeque<Fetch>,
+    /// Keys that are to be deleted, and are held.
+    doomed: VecDeque<OffsetKey>,
+}
+
+#[derive(Debug, Clone)]
+enum Request {
+    Job(Job<i64>),
+    Deletion(Deletion),
+}
+
+/// A multi that deletes what was read, and nothing newer.
+#[derive(Debug, Clone)]
+struct Deletion {
+    key: OffsetKey,
+    rights: Rights,
+    value: i64,
+    version: ZkVersion,
 }
 
 /// A read that waits for the commits before it.
@@ -65,7 +87,7 @@ pub(super) struct World {
     /// Those who waited were told that it failed, before it was sent.
     withdrawn: BTreeSet<i64>,
     /// Requests of broken connections that may be carried out yet, and whose they are.
-    strays: Vec<(usize, Job<i64>)>,
+    strays: Vec<(usize, Request)>,
 }
 
 #[derive(Debug, Clone)]
@@ -78,6 +100,15 @@ pub(super) enum Event {
     GiveUp {
         by: usize,
         key: u8,
+    },
+    /// The key is to be deleted; it is held until it is.
+    Delete {
+        by: usize,
+        key: u8,
+    },
+    /// The first deletion that waits is given up.
+    Spare {
+        by: usize,
     },
     /// Somebody asks for a key, or for all there are.
     Fetch {
@@ -97,11 +128,13 @@ pub(super) enum Event {
         by: usize,
     },
     /// The connection breaks: so many of the jobs under way were done, none is answered. The next
-    /// connection is to a server that lags by so much.
+    /// connection is to a server that lags by so much; or it takes the place of the broken one, and is to one
+    /// that shows all that was seen on that.
     Cut {
         by: usize,
         done: usize,
         lag: usize,
+        is_replaced: bool,
     },
     /// A request of a broken connection is carried out.
     Late {
@@ -124,7 +157,12 @@ impl World {
     pub(super) fn new(late: Late) -> World {
         let nobody = Leads { leader: BrokerId::NONE, epoch: LeaderEpoch(0), version: ZkVersion(0) };
         let mut world = World {
-            history: vec![Shown { state: nobody, stamp: ZkVersion(0), values: BTreeMap::new() }],
+            history: vec![Shown {
+                state: nobody,
+                stamp: ZkVersion(0),
+                values: BTreeMap::new(),
+                versions: BTreeMap::new(),
+            }],
             coordinators: Vec::new(),
             late,
             next_value: 1,
@@ -146,7 +184,9 @@ impl World {
             Event::Read { by } => self.read(by),
             Event::Start { by } => self.start(by),
             Event::Finish { by } => self.finish(by),
-            Event::Cut { by, done, lag } => self.cut(by, done, lag),
+            Event::Cut { by, done, lag, is_replaced } => self.cut(by, done, lag, is_replaced),
+            Event::Delete { by, key } => self.delete(by, key),
+            Event::Spare { by } => self.spare(by),
             Event::Late { stray } => self.come_late(stray),
             Event::IsrChange => self.change_state(|state| state),
             Event::Move { to, lag } => self.elect(to, lag),
@@ -162,12 +202,17 @@ impl World {
             if by != last {
                 self.hear(by);
             }
+            // A look, and for each key a commit and a deletion; each may fail once, for which it takes another
+            // look, and may have to be found out about first.
+            let mut steps = 0;
             loop {
                 self.start(by);
                 if self.coordinators[by].in_transit.is_empty() {
                     break;
                 }
                 self.finish(by);
+                steps += 1;
+                assert!(steps <= STEPS_MAX, "{by} has no end of work");
             }
         }
         self.check_nothing_acknowledged_is_lost();
@@ -243,93 +288,145 @@ impl World {
         }
     }
 
+    fn delete(&mut self, by: usize, key: u8) {
+        let by = self.by(by);
+        let coordinator = &mut self.coordinators[by];
+        let key = named(key);
+        if !coordinator.is_deleting(&key) {
+            coordinator.pending.hold(std::slice::from_ref(&key));
+            coordinator.doomed.push_back(key);
+        }
+    }
+
+    fn spare(&mut self, by: usize) {
+        let by = self.by(by);
+        let coordinator = &mut self.coordinators[by];
+        if let Some(key) = coordinator.doomed.pop_front() {
+            coordinator.pending.release(&[key]);
+        }
+    }
+
     fn start(&mut self, by: usize) {
         let by = self.by(by);
         let coordinator = &mut self.coordinators[by];
-        if coordinator.in_transit.len() < 3
-            && let Some(job) = coordinator.pending.next(coordinator.on, LIMITS)
-        {
-            coordinator.in_transit.push_back(job);
+        if coordinator.in_transit.len() >= 3 {
+            return;
         }
+        let shown = &self.history[coordinator.server];
+        let request = match coordinator.deletion(shown) {
+            Some(deletion) => Some(Request::Deletion(deletion)),
+            None => coordinator.pending.next(coordinator.on, LIMITS).map(Request::Job),
+        };
+        coordinator.in_transit.extend(request);
     }
 
     fn finish(&mut self, by: usize) {
         let by = self.by(by);
-        let Some(job) = self.coordinators[by].in_transit.pop_front() else { return };
-        match job {
-            Job::Look => {
-                // The barrier brings the server up to date.
-                self.renew_stamp();
-                let newest = self.history.len() - 1;
-                let Shown { state, stamp, .. } = *self.now();
+        let Some(request) = self.coordinators[by].in_transit.pop_front() else { return };
+        match request {
+            Request::Job(Job::Look) => {
+                let Shown { state, stamp, .. } = self.barrier(by);
                 let coordinator = &mut self.coordinators[by];
-                coordinator.server = newest;
                 let on = coordinator.on;
                 let refused = coordinator.pending.looked(on, stamp, Some(state));
                 self.answer(refused, false);
             }
-            Job::Flush { batch, rights, writes } => {
+            Request::Job(Job::Flush { batch, rights, writes }) => {
                 let outcome = if self.apply(by, rights, &writes) { Flushed::Landed } else { Flushed::Fenced };
-                let newest = self.history.len() - 1;
-                let coordinator = &mut self.coordinators[by];
-                coordinator.server = newest;
-                let done = coordinator.pending.flushed(batch, outcome);
+                let done = self.caught_up(by).pending.flushed(batch, outcome);
                 self.answer(done, true);
             }
-            Job::Resolve { batch, writes } => {
-                self.renew_stamp();
-                let Shown { values, stamp, .. } = self.now().clone();
+            Request::Job(Job::Resolve { batch, writes }) => {
+                let Shown { values, stamp, .. } = self.barrier(by);
                 let wanted: BTreeMap<OffsetKey, i64> = writes.into_iter().collect();
                 let is_done = |key: &OffsetKey| values.get(key) == wanted.get(key);
-                let newest = self.history.len() - 1;
-                let coordinator = &mut self.coordinators[by];
-                coordinator.server = newest;
-                let done = coordinator.pending.resolved(batch, Some(Found { stamp, is_done: &is_done }));
+                let pending = &mut self.coordinators[by].pending;
+                let done = pending.resolved(batch, Some(Found { stamp, is_done: &is_done }));
                 self.answer(done, true);
+            }
+            Request::Deletion(deletion) => {
+                let is_done = self.apply_deletion(&deletion);
+                let coordinator = self.caught_up(by);
+                if is_done {
+                    coordinator.pending.release(&[deletion.key]);
+                } else {
+                    coordinator.pending.doubt(deletion.rights);
+                    coordinator.doomed.push_back(deletion.key);
+                }
             }
         }
     }
 
-    fn cut(&mut self, by: usize, done: usize, lag: usize) {
+    /// A server that answers a write has caught up so far.
+    fn caught_up(&mut self, by: usize) -> &mut Coordinator {
+        self.coordinators[by].server = self.history.len() - 1;
+        &mut self.coordinators[by]
+    }
+
+    /// What is read behind a barrier.
+    fn barrier(&mut self, by: usize) -> Shown {
+        if Check::Barrier.is_made() {
+            self.renew_stamp();
+            self.caught_up(by);
+        }
+        self.history[self.coordinators[by].server].clone()
+    }
+
+    fn cut(&mut self, by: usize, done: usize, lag: usize, is_replaced: bool) {
         let by = self.by(by);
-        let jobs = std::mem::take(&mut self.coordinators[by].in_transit);
-        for (index, job) in jobs.into_iter().enumerate() {
+        let requests = std::mem::take(&mut self.coordinators[by].in_transit);
+        for (index, request) in requests.into_iter().enumerate() {
             if index < done {
-                self.carry_out(by, &job);
+                self.carry_out(by, &request);
             } else {
-                self.strays.push((by, job.clone()));
+                self.strays.push((by, request.clone()));
             }
-            match job {
-                Job::Look => self.coordinators[by].pending.look_failed(),
-                Job::Flush { batch, .. } => {
-                    let over = self.coordinators[by].pending.flushed(batch, Flushed::Lost);
-                    assert_eq!(over, [], "nobody can be answered yet");
+            let coordinator = &mut self.coordinators[by];
+            let pending = &mut coordinator.pending;
+            match request {
+                Request::Job(Job::Look) => pending.look_failed(),
+                Request::Job(Job::Flush { batch, .. }) => {
+                    assert_eq!(pending.flushed(batch, Flushed::Lost), [], "nobody can be answered yet");
                 }
-                Job::Resolve { batch, .. } => {
-                    let over = self.coordinators[by].pending.resolved(batch, None);
-                    assert_eq!(over, [], "nobody can be answered yet");
+                Request::Job(Job::Resolve { batch, .. }) => {
+                    assert_eq!(pending.resolved(batch, None), [], "nobody can be answered yet");
+                }
+                Request::Deletion(deletion) => {
+                    pending.doubt(deletion.rights);
+                    coordinator.doomed.push_back(deletion.key);
                 }
             }
         }
         let server = (self.history.len() - 1).saturating_sub(lag);
         let coordinator = &mut self.coordinators[by];
-        coordinator.on.generation += 1;
-        coordinator.server = server;
+        if is_replaced {
+            coordinator.on.generation += 1;
+            coordinator.server = server;
+        } else {
+            coordinator.server = server.max(coordinator.server);
+        }
     }
 
     fn come_late(&mut self, stray: usize) {
         if !self.strays.is_empty() {
-            let (by, job) = self.strays.remove(stray % self.strays.len());
-            self.carry_out(by, &job);
+            let (by, request) = self.strays.remove(stray % self.strays.len());
+            self.carry_out(by, &request);
         }
     }
 
     /// Nobody hears of it.
-    fn carry_out(&mut self, by: usize, job: &Job<i64>) {
-        match job {
-            Job::Look | Job::Resolve { .. } => self.renew_stamp(),
-            Job::Flush { rights, writes, .. } => {
+    fn carry_out(&mut self, by: usize, request: &Request) {
+        match request {
+            Request::Job(Job::Look | Job::Resolve { .. }) => {
+                if Check::Barrier.is_made() {
+                    self.renew_stamp();
+                }
+            }
+            Request::Job(Job::Flush { rights, writes, .. }) => {
                 self.apply(by, *rights, writes);
+            }
+            Request::Deletion(deletion) => {
+                self.apply_deletion(deletion);
             }
         }
     }
@@ -356,6 +453,7 @@ impl World {
             server: (self.history.len() - 1).saturating_sub(lag),
             in_transit: VecDeque::new(),
             fetching: VecDeque::new(),
+            doomed: VecDeque::new(),
         });
     }
 
@@ -376,21 +474,45 @@ impl World {
         self.history.push(next);
     }
 
-    /// A multi at ZooKeeper's leader.
+    /// Whether ZooKeeper's leader finds these unchanged.
+    fn permits(&self, rights: Rights) -> bool {
+        let Shown { state, stamp, .. } = self.now();
+        (!Check::Fence.is_made() || state.version == rights.state)
+            && (!Check::Stamp.is_made() || *stamp == rights.stamp)
+    }
+
     fn apply(&mut self, by: usize, rights: Rights, writes: &[(OffsetKey, i64)]) -> bool {
-        let mut next = self.now().clone();
-        let is_fenced = Check::Fence.is_made() && next.state.version != rights.state;
-        if is_fenced || Check::Stamp.is_made() && next.stamp != rights.stamp {
+        if !self.permits(rights) {
             return false;
         }
+        let mut next = self.now().clone();
         let writer = (self.coordinators[by].me, self.coordinators[by].epoch);
         assert_eq!(writer, (next.state.leader, next.state.epoch), "a deposed coordinator's write landed");
         for (key, value) in writes {
             assert!(self.fetched.get(key) <= Some(value), "{value} of {key} landed after a later read");
             assert!(!self.withdrawn.contains(value), "{value} of {key} landed, and was said to have failed");
         }
+        for (key, _) in writes {
+            let version = next.versions.get(key).map_or(0, |version| version.0 + 1);
+            next.versions.insert(key.clone(), ZkVersion(version));
+        }
         next.values.extend(writes.iter().cloned());
         self.history.push(next);
+        true
+    }
+
+    fn apply_deletion(&mut self, deletion: &Deletion) -> bool {
+        let Deletion { key, rights, value, version } = deletion;
+        if !self.permits(*rights) || self.now().versions.get(key) != Some(version) {
+            return false;
+        }
+        let mut next = self.now().clone();
+        next.values.remove(key);
+        next.versions.remove(key);
+        self.history.push(next);
+        if self.acknowledged.get(key) <= Some(value) {
+            self.acknowledged.remove(key);
+        }
         true
     }
 
@@ -409,6 +531,27 @@ impl World {
         for (key, acknowledged) in &self.acknowledged {
             assert!(values.get(key) >= Some(acknowledged), "{key} went back: {acknowledged} in {values:?}");
         }
+    }
+}
+
+impl Coordinator {
+    fn is_deleting(&self, key: &OffsetKey) -> bool {
+        let is_its = |request: &Request| matches!(request, Request::Deletion(sent) if sent.key == *key);
+        self.doomed.contains(key) || self.in_transit.iter().any(is_its)
+    }
+
+    /// The first of those that can be made now. What is not there is deleted already.
+    fn deletion(&mut self, shown: &Shown) -> Option<Deletion> {
+        let Coordinator { pending, doomed, .. } = self;
+        let rights = pending.fence().rights().filter(|_| pending.fence().is_fresh(self.on))?;
+        while let Some(ready) = doomed.iter().position(|key| !pending.is_unresolved(key)) {
+            let key = doomed.remove(ready)?;
+            if let (Some(value), Some(version)) = (shown.values.get(&key), shown.versions.get(&key)) {
+                return Some(Deletion { key, rights, value: *value, version: *version });
+            }
+            pending.release(&[key]);
+        }
+        None
     }
 }
 

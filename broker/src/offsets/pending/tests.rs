@@ -241,7 +241,10 @@ fn event() -> impl Strategy<Value = Event> {
         3 => by().prop_map(|by| Event::Read { by }),
         8 => by().prop_map(|by| Event::Start { by }),
         8 => by().prop_map(|by| Event::Finish { by }),
-        2 => (by(), 0usize..4, 0usize..4).prop_map(|(by, done, lag)| Event::Cut { by, done, lag }),
+        2 => (by(), 0usize..4, 0usize..4, any::<bool>())
+            .prop_map(|(by, done, lag, is_replaced)| Event::Cut { by, done, lag, is_replaced }),
+        2 => (by(), 0..KEYS).prop_map(|(by, key)| Event::Delete { by, key }),
+        1 => by().prop_map(|by| Event::Spare { by }),
         2 => (0usize..8).prop_map(|stray| Event::Late { stray }),
         1 => Just(Event::IsrChange),
         1 => (1i32..4, 0usize..4).prop_map(|(to, lag)| Event::Move { to, lag }),
@@ -259,6 +262,19 @@ fn play(late: Late, events: &[Event]) {
         world.happen(event);
     }
     world.settle();
+}
+
+/// A connection breaks and comes back by itself, so no new one asks for a barrier. The deletion is made again, and
+/// a commit makes the nodes anew, in the versions that the lost deletion names.
+#[test]
+fn a_lost_deletion_takes_nothing_newer_along() {
+    let (by, key) = (0, 0);
+    let go: Vec<_> = (0..3).flat_map(|_| [Event::Start { by }, Event::Finish { by }]).collect();
+    let lost = [Event::Delete { by, key }, Event::Start { by }];
+    let cut = Event::Cut { by, done: 0, lag: 0, is_replaced: false };
+    let commit = [&[Event::Commit { by, key }][..], &go].concat();
+    let late = Event::Late { stray: 0 };
+    play(Late::Withdrawn, &[&commit[..], &lost, &[cut], &go, &commit, &[late]].concat());
 }
 
 proptest! {

@@ -33,6 +33,45 @@ fn a_commit_that_is_carried_out_late_changes_nothing() {
     });
 }
 
+/// The deletion is found undone and made again, and what is committed afterwards has the versions of before.
+#[test]
+fn a_deletion_that_is_carried_out_late_deletes_nothing_newer() {
+    with_zookeeper(|server| async move {
+        let proxy = Arc::new(Proxy::start(&server.connect_string()).await);
+        let bench = Bench::start(&server, &proxy.connect_string(), PATIENCE).await;
+        bench.offsets.close();
+        // The tombstone comes between what a deletion reads and what it writes.
+        let weather = Arc::new(Mutex::new(Some(Weather::Silent)));
+        let changing = Arc::clone(&proxy);
+        let offsets = bench.store.open(Coordinated {
+            tombstones: Arc::new(move |_| {
+                let changed = weather.lock().expect("nobody panicked").take();
+                changed.into_iter().for_each(|weather| changing.set(weather));
+                Box::pin(std::future::ready(Ok(())))
+            }),
+            ..coordinated(EPOCH, &bench.log_end, &bench.tombstones)
+        });
+        commit(&offsets, "g", 0, 1).await.unwrap();
+        let mut lost = proxy.lost();
+        let deleting = tokio::spawn({
+            let offsets = Arc::clone(&offsets);
+            async move { offsets.delete(&"g".into(), &[at(0)]).await }
+        });
+        lost.wait_for(|lost| *lost >= A_REQUEST).await.expect("the proxy runs");
+        better(&proxy);
+        assert_eq!(deleting.await.unwrap(), Ok(()));
+        assert_eq!(bench.text("/consumers/g/offsets/t/0").await, None);
+        commit(&offsets, "g", 0, 2).await.unwrap();
+        let strays = multis(&proxy.take_lost_requests());
+        assert_eq!(strays.len(), 1, "only the first deletion was lost");
+        for stray in strays {
+            let codes = carry_out(&server.connect_string(), &stray);
+            assert_eq!(bench.text("/consumers/g/offsets/t/0").await.as_deref(), Some("2"), "{codes:?}");
+            assert_eq!(codes.get(..2), Some(&[0, BAD_VERSION][..]));
+        }
+    });
+}
+
 /// What follows the number of each multi among these requests.
 fn multis(mut requests: &[u8]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
