@@ -295,7 +295,16 @@ proptest! {
 /// Each of the checks is needed: without it the model finds something lost.
 #[test]
 fn without_any_of_the_checks_something_breaks() {
-    for check in [Check::Fence, Check::Term, Check::Stamp, Check::Barrier, Check::Order, Check::Wait] {
+    let by_a_deposed = "a deposed coordinator's write landed";
+    let (later, lost) = ("landed after a later read", "went back");
+    for (check, reasons) in [
+        (Check::Fence, &[by_a_deposed][..]),
+        (Check::Term, &[by_a_deposed]),
+        (Check::Stamp, &[later, lost]),
+        (Check::Barrier, &["a stale read"]),
+        (Check::Order, &[later, lost]),
+        (Check::Wait, &[later]),
+    ] {
         let config = ProptestConfig {
             cases: 5000,
             max_shrink_iters: 0,
@@ -310,6 +319,11 @@ fn without_any_of_the_checks_something_breaks() {
                 Ok(())
             })
         });
-        assert!(matches!(found, Err(TestError::Fail(..))), "without {check:?}: {found:?}");
+        let Err(TestError::Fail(found, _)) = found else { panic!("without {check:?}: {found:?}") };
+        assert!(
+            reasons.iter().any(|reason| found.message().contains(reason)),
+            "without {check:?}: {}",
+            found.message()
+        );
     }
 }
