@@ -42,7 +42,7 @@ struct Facts {
     /// What may be gone, until somebody leads again.
     doubtful: Doubtful,
     /// The newest epoch when acknowledged batches were last found to be gone.
-    excused_until: LeaderEpoch,
+    excused_until: Option<LeaderEpoch>,
     /// Producers of acknowledged batches that are gone.
     bereft: BTreeSet<i64>,
 }
@@ -316,8 +316,9 @@ impl Promises {
         let facts = self.facts.get_mut(partition)?;
         let from = facts.losses.weigh(counting, facts.newest_epoch)?;
         let gone = facts.doubt(from);
-        if gone > 0 {
-            facts.excused_until = facts.newest_epoch;
+        // Some were in doubt as soon as they were acknowledged, if their epoch was when power was lost before.
+        if !facts.doubtful.acknowledged.is_empty() {
+            facts.excused_until = Some(facts.newest_epoch);
         }
         Some(gone)
     }
@@ -329,7 +330,7 @@ impl Promises {
 
     /// Acknowledged batches of epochs until this one may be gone.
     pub(super) fn excused_until(&self, partition: &TopicPartition) -> LeaderEpoch {
-        self.facts.get(partition).map_or(LeaderEpoch::NONE, |facts| facts.excused_until)
+        self.facts.get(partition).and_then(|facts| facts.excused_until).unwrap_or(LeaderEpoch::NONE)
     }
 
     /// Whether acknowledged batches of that producer are gone, and may be.
@@ -509,6 +510,22 @@ mod tests {
         assert_eq!(promises.broken.len(), 1, "it may be gone");
         promises.refused(&partition, (Offset(15), LeaderEpoch(1)), LeaderEpoch(1));
         assert_eq!(promises.broken.len(), 2, "what is before was kept");
+    }
+
+    #[test]
+    fn what_is_in_doubt_from_its_acknowledgement_on_is_an_excuse_when_power_is_lost_again() {
+        let partition = TopicPartition::new("t", 0);
+        let mut promises = Promises::default();
+        write(&mut promises, ONE, 4, &[ONE]);
+        promises.lost_power(&partition, |losses| losses.cut(ONE, Offset(9), Offset(5), Offset(5)));
+        let counting = BTreeSet::from([ONE]);
+        assert_eq!(promises.weigh_losses(&partition, &counting), Some(0));
+        assert_eq!(promises.excused_until(&partition), LeaderEpoch::NONE, "nothing was acknowledged");
+        let batch = Batch { producer: 7, sequence: 0, records: 1 };
+        promises.acknowledged(&partition, ONE, Stored { base: Offset(5), epoch: LeaderEpoch(4) }, batch);
+        promises.lost_power(&partition, |losses| losses.cut(ONE, Offset(6), Offset(5), Offset(5)));
+        promises.weigh_losses(&partition, &counting);
+        assert_eq!(promises.excused_until(&partition), LeaderEpoch(4));
     }
 
     /// One and Two are in sync and lose power before an acknowledged batch is on the disk of One; Three holds another
