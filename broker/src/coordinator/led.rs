@@ -9,6 +9,7 @@ use client::wire::{ErrorCode, Str};
 use tokio::sync::watch;
 
 use super::cell::Cell;
+use super::loaded::{Loaded, Standing};
 use super::offsets::Offsets;
 use super::timers::Timers;
 use crate::clock::Now;
@@ -127,6 +128,18 @@ impl Led {
         let term = Some(self.since);
         // The sender lives as long as the partition, which is ours.
         let _ = facts.wait_for(|status| status.offline || status.leading_since != term).await;
+    }
+
+    /// Waits until every replica in sync has what was read, or the term is over.
+    pub(super) async fn replicated(&self, loaded: Loaded) {
+        if loaded.standing(&self.partition.status()) == Standing::Awaited {
+            tracing::info!(
+                partition = self.number(), end = %loaded.end, "waiting for other replicas to have the end of the groups' log"
+            );
+        }
+        let mut facts = self.partition.watch();
+        // The sender lives as long as the partition, which is ours.
+        let _ = facts.wait_for(|status| loaded.standing(status) != Standing::Awaited).await;
     }
 
     pub(super) async fn closed(&self) {

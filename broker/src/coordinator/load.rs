@@ -5,7 +5,7 @@ use std::sync::Arc;
 use client::ids::Offset;
 use client::wire::Str;
 
-use super::{Coordinator, Led};
+use super::{Coordinator, Led, Loaded};
 use crate::clock::Now;
 use crate::group::Group;
 use crate::group::replay::{Replay, ReplayError};
@@ -31,13 +31,13 @@ impl Coordinator {
         let Ok(turn) = Arc::clone(&self.loads).acquire_owned().await else { return };
         let reading = Arc::clone(led);
         let read = tokio::task::spawn_blocking(move || {
-            let replay = read_log(&reading);
+            let read = read_log(&reading);
             drop(turn);
-            replay
+            read
         });
         // A panic there is a bug; the task that awaits this is vital.
-        let replay = match read.await {
-            Ok(replay) => replay,
+        let (replay, loaded) = match read.await {
+            Ok(read) => read,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => return,
         };
@@ -47,6 +47,7 @@ impl Coordinator {
                 "records of __consumer_offsets that mean nothing to this broker were passed over"
             );
         }
+        led.replicated(loaded).await;
         // Fails once the lead is lost.
         let Ok(with_offsets) = led.load_offsets(replay.offsets).await else { return };
         let now = Now::read();
@@ -72,9 +73,10 @@ impl Coordinator {
 /// Reads from the log's start to where it ends by then, unless the lead is lost meanwhile. What
 /// cannot be read is passed over with all that follows, as Kafka does: groups that begin anew are
 /// better than none.
-fn read_log(led: &Led) -> Replay {
+fn read_log(led: &Led) -> (Replay, Loaded) {
     let mut replay = Replay::default();
-    if let Err(error) = read_into(led, &mut replay)
+    let mut loaded = Loaded { since: led.since(), end: led.partition().status().log_start };
+    if let Err(error) = read_into(led, &mut replay, &mut loaded.end)
         && led.leads()
     {
         tracing::error!(
@@ -82,13 +84,12 @@ fn read_log(led: &Led) -> Replay {
             "the groups' log could not be read to its end; groups may have lost their members and begin anew"
         );
     }
-    replay
+    (replay, loaded)
 }
 
-fn read_into(led: &Led, replay: &mut Replay) -> Result<(), LoadError> {
-    let mut offset = led.partition().status().log_start;
-    while led.leads() && offset < led.partition().status().end {
-        offset = match read_some(led, offset, led.config().load_bytes_max, replay)? {
+fn read_into(led: &Led, replay: &mut Replay, offset: &mut Offset) -> Result<(), LoadError> {
+    while led.leads() && *offset < led.partition().status().end {
+        *offset = match read_some(led, *offset, led.config().load_bytes_max, replay)? {
             Some(next) => next,
             // Cleaned away up to the log's end.
             None => return Ok(()),

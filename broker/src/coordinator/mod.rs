@@ -3,7 +3,7 @@
 //!
 //! What a group does about an event is decided by [`crate::group`]; here is what surrounds it: which
 //! partitions are led, loading them, requests that wait, deadlines, and appends with acks=all.
-//! A group's state is its log's: what is not appended and replicated is not told to members.
+//! A group's state is its log's: what is not appended and replicated is not told to members, whoever appended it.
 
 mod append;
 mod cell;
@@ -11,6 +11,7 @@ mod expiry;
 mod find;
 mod led;
 mod load;
+mod loaded;
 mod offsets;
 mod requests;
 mod roles;
@@ -33,6 +34,7 @@ use crate::replicas::Replicas;
 
 pub use find::{NotFound, Place};
 pub use led::Led;
+pub use loaded::{Loaded, Standing};
 pub use offsets::Fetched;
 pub use requests::OffsetDeleteRefused;
 

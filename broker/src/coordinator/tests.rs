@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use client::wire::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
 use client::wire::messages::join_group_request::JoinGroupRequestProtocol;
 use client::wire::messages::leave_group_request::MemberIdentity;
+use client::wire::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use client::wire::messages::sync_group_request::SyncGroupRequestAssignment;
 use client::wire::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, ListGroupsRequest, SyncGroupRequest, SyncGroupResponse,
+    DeleteGroupsRequest, DescribeGroupsRequest, FetchRequest, HeartbeatRequest, JoinGroupRequest,
+    JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetFetchRequest, OffsetFetchResponse,
+    SyncGroupRequest, SyncGroupResponse,
 };
 use client::wire::{ErrorCode, MAX_STRING, Str};
+use futures::FutureExt;
 
 use crate::api::testing::{Layout, ME, OneBroker};
-use crate::group;
+use crate::group::{self, CommittedOffset, record};
 
 const OTHER: i32 = 2;
 
@@ -191,8 +195,8 @@ async fn what_was_decided_in_a_former_term_is_not_written_in_the_next() {
     broker.assign(&layout(&[ME], 2)).await;
     loaded(&broker).await;
     let append = |led: &super::Led| {
-        let record = group::record::group_record(&"g".into(), None).expect("a tombstone");
-        led.append(&[record], group::record::Content::Groups).map(drop)
+        let record = record::group_record(&"g".into(), None).expect("a tombstone");
+        led.append(&[record], record::Content::Groups).map(drop)
     };
     assert_eq!(append(&former), Err(ErrorCode::NotLeaderOrFollower));
     assert_eq!(append(&broker.context.coordinator.led("g").expect("it leads again")), Ok(()));
@@ -249,4 +253,139 @@ async fn a_group_has_one_timer() {
     }
     let led = broker.context.coordinator.led("g").expect("it is loaded");
     assert_eq!(led.timers.count(), 1);
+}
+
+/// This broker and another are in sync.
+fn both(leader: &[i32], epoch: i32) -> Layout<'_> {
+    Layout { isr: &[ME, OTHER], ..layout(leader, epoch) }
+}
+
+/// Leads again, with a generation and an offset in its log that the other broker lacks.
+async fn ahead_of_the_other(min_insync_replicas: usize) -> (OneBroker, JoinGroupResponse) {
+    let broker = OneBroker::with_topic_config(|config| config.min_insync_replicas = min_insync_replicas);
+    broker.assign(&both(&[ME], 0)).await;
+    loaded(&broker).await;
+    let joined = join_twice(&broker).await;
+    let mut syncing = Box::pin(sync(&broker, &joined));
+    assert!(syncing.as_mut().now_or_never().is_none(), "the generation is not replicated");
+    let committed = CommittedOffset {
+        offset: COMMITTED,
+        leader_epoch: -1,
+        metadata: Str::new(),
+        commit_time_ms: 0,
+        expire_time_ms: None,
+    };
+    let record = record::offset_record(&"g".into(), &"t".into(), 0, Some(&committed)).expect("a record");
+    let led = broker.context.coordinator.led("g").expect("it is loaded");
+    led.append(&[record], record::Content::Commits).expect("this broker leads");
+    broker.assign(&both(&[OTHER], 1)).await;
+    assert_eq!(syncing.await.error_code, ErrorCode::NotCoordinator.code());
+    loaded(&broker).await;
+    broker.assign(&both(&[ME], 2)).await;
+    let status = broker.partition(group::TOPIC, 0).status();
+    assert!(status.high_watermark < status.end, "{status:?}");
+    all_is_done_that_can_be().await;
+    (broker, joined)
+}
+
+/// A paused clock goes on only when nothing else does, threads that read logs included.
+async fn all_is_done_that_can_be() {
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+}
+
+/// What is answered to who joins, syncs, asks for offsets and lists groups.
+async fn codes(broker: &OneBroker, joined: &JoinGroupResponse) -> [ErrorCode; 4] {
+    [
+        broker.call(9, &join("")).await.error_code,
+        sync(broker, joined).await.error_code,
+        offsets(broker).await.error_code,
+        broker.call(5, &ListGroupsRequest::default()).await.error_code,
+    ]
+    .map(ErrorCode::from_code)
+}
+
+/// The offset of t-0.
+async fn offsets(broker: &OneBroker) -> OffsetFetchResponse {
+    let topic = OffsetFetchRequestTopic { name: "t".into(), partition_indexes: vec![0] };
+    let request = OffsetFetchRequest {
+        group_id: "g".into(),
+        topics: Some(vec![topic]),
+        ..OffsetFetchRequest::default()
+    };
+    broker.call(7, &request).await
+}
+
+const COMMITTED: i64 = 17;
+const LOADING: [ErrorCode; 4] = [
+    ErrorCode::CoordinatorLoadInProgress,
+    ErrorCode::RebalanceInProgress,
+    ErrorCode::CoordinatorLoadInProgress,
+    ErrorCode::CoordinatorLoadInProgress,
+];
+
+/// The other broker's fetch, which says that it has all before `offset`.
+fn fetch_of_other(offset: i64) -> FetchRequest {
+    let partition =
+        FetchPartition { fetch_offset: offset, partition_max_bytes: 1 << 20, ..FetchPartition::default() };
+    FetchRequest {
+        replica_state: ReplicaState { replica_id: OTHER, replica_epoch: -1 },
+        max_bytes: 1 << 20,
+        topics: vec![FetchTopic {
+            topic_id: Layout::default().id,
+            partitions: vec![partition],
+            ..FetchTopic::default()
+        }],
+        ..FetchRequest::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_loaded_is_told_when_all_in_sync_have_it() {
+    let (broker, joined) = ahead_of_the_other(1).await;
+    let end = broker.partition(group::TOPIC, 0).status().end.0;
+    assert_eq!(codes(&broker, &joined).await, LOADING);
+    // Who is a member need not leave for it.
+    assert_eq!(heartbeat(&broker, &joined.member_id, 1).await, ErrorCode::None);
+    broker.call(17, &fetch_of_other(end - 1)).await;
+    all_is_done_that_can_be().await;
+    assert_eq!(codes(&broker, &joined).await, LOADING);
+
+    broker.call(17, &fetch_of_other(end)).await;
+    all_is_done_that_can_be().await;
+    assert_eq!(sync(&broker, &joined).await.assignment, format!("for {}", joined.member_id));
+    assert_eq!(offsets(&broker).await.topics[0].partitions[0].committed_offset, COMMITTED);
+    let served = [ErrorCode::MemberIdRequired, ErrorCode::None, ErrorCode::None, ErrorCode::None];
+    assert_eq!(codes(&broker, &joined).await, served);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_loaded_is_told_when_who_lacks_it_is_no_longer_in_sync() {
+    let (broker, joined) = ahead_of_the_other(1).await;
+    assert_eq!(codes(&broker, &joined).await, LOADING);
+    broker.assign(&layout(&[ME], 3)).await;
+    all_is_done_that_can_be().await;
+    assert_eq!(sync(&broker, &joined).await.assignment, format!("for {}", joined.member_id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_loaded_is_not_told_while_fewer_than_the_least_are_in_sync() {
+    let (broker, joined) = ahead_of_the_other(2).await;
+    broker.assign(&layout(&[ME], 3)).await;
+    all_is_done_that_can_be().await;
+    assert_eq!(codes(&broker, &joined).await, LOADING);
+    broker.assign(&both(&[ME], 4)).await;
+    broker.call(17, &fetch_of_other(broker.partition(group::TOPIC, 0).status().end.0)).await;
+    all_is_done_that_can_be().await;
+    assert_eq!(sync(&broker, &joined).await.assignment, format!("for {}", joined.member_id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_loaded_is_never_told_when_the_lead_is_lost_before() {
+    let (broker, joined) = ahead_of_the_other(1).await;
+    assert_eq!(codes(&broker, &joined).await, LOADING);
+    let waiting = Arc::strong_count(&broker.context.coordinator);
+    broker.assign(&both(&[OTHER], 3)).await;
+    all_is_done_that_can_be().await;
+    assert_eq!(codes(&broker, &joined).await[..3], [ErrorCode::NotCoordinator; 3]);
+    assert_eq!(Arc::strong_count(&broker.context.coordinator), waiting - 1, "nobody waits any more");
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use broker::coordinator::{Loaded, Standing};
 use broker::group::record::{self, Content, Encoded};
 use broker::group::replay::{OffsetOf, Replay};
 use broker::group::{
@@ -57,6 +58,8 @@ struct Logged {
 struct Led {
     partition: Arc<Partition>,
     since: LeaderEpoch,
+    /// What was read, until it may be told.
+    read: Option<(Loaded, Replay)>,
     is_loaded: bool,
     groups: BTreeMap<Str, Hosted>,
     offsets: BTreeMap<OffsetOf, Logged>,
@@ -132,6 +135,7 @@ impl Coordinator {
         let epoch = led.partition.status().epoch;
         if !led.is_loaded {
             out.counts.add("group request while loading");
+            out.counts.add_if(led.read.is_some(), "group request while what was loaded is replicated");
             out.counts.add_if(matches!(ask, Ask::Join(_)), "join while loading");
             return match ask {
                 // Nothing is known of the member yet, so nothing is wrong with it.
@@ -326,6 +330,9 @@ impl Coordinator {
         }
         if anything_changed {
             self.follow_roles(roles, out);
+            for number in 0..PARTITIONS {
+                self.serve(number, out);
+            }
         }
         self.hear_of_appends(out);
         self.is_new = false;
@@ -348,7 +355,7 @@ impl Coordinator {
                 continue;
             }
             let (groups, offsets) = (BTreeMap::new(), BTreeMap::new());
-            self.led.insert(number, Led { partition, since, is_loaded: false, groups, offsets });
+            self.led.insert(number, Led { partition, since, read: None, is_loaded: false, groups, offsets });
             *out.ids += 1;
             let takes = if out.ids.is_multiple_of(5) { 1_500 * MS } else { *out.ids % 40 * MS };
             out.ticks.push((out.now + takes, Tick::LoadGroups(number, since)));
@@ -384,14 +391,30 @@ impl Coordinator {
         }
     }
 
-    /// The log was read: its groups are served from now on (`coordinator::load`).
+    /// The log is read: its groups are served once it may be told (`coordinator::load`).
     pub(in crate::sim) fn load(&mut self, number: i32, since: LeaderEpoch, roles: &Roles, out: &mut Out<'_>) {
-        let awaits = |led: &&mut Led| led.since == since && !led.is_loaded && led.leads();
+        let awaits =
+            |led: &&mut Led| led.since == since && led.read.is_none() && !led.is_loaded && led.leads();
         let Some(led) = self.led.get_mut(&number).filter(awaits) else { return };
         let log = roles.log_of(led.partition.id(), Reader::Coordinator, out.clock).unwrap_or_default();
         let mut replay = Replay::default();
+        let status = led.partition.status();
         // What cannot be read is passed over with all that follows, as the broker does.
-        let _ = replay.take(&log);
+        let end = replay.take(&log).ok().flatten().unwrap_or(status.log_start);
+        out.counts.add("groups loaded");
+        out.counts
+            .add_if(status.high_watermark < status.end, "groups loaded from what is not replicated yet");
+        led.read = Some((Loaded { since, end }, replay));
+        self.serve(number, out);
+    }
+
+    /// Begins to serve the groups of a partition if what was read of them may be told.
+    fn serve(&mut self, number: i32, out: &mut Out<'_>) {
+        let Some(led) = self.led.get_mut(&number) else { return };
+        let status = led.partition.status();
+        let may_be_told =
+            |(loaded, _): &mut (Loaded, Replay)| loaded.standing(&status) == Standing::Replicated;
+        let Some((_, replay)) = led.read.take_if(may_be_told) else { return };
         let now = out.clock;
         let groups = replay.groups.into_iter();
         led.groups = groups
@@ -405,10 +428,6 @@ impl Coordinator {
         }
         led.is_loaded = true;
         self.is_new = true;
-        let status = led.partition.status();
-        out.counts.add("groups loaded");
-        out.counts
-            .add_if(status.high_watermark < status.end, "groups loaded from what is not replicated yet");
         let resumed: Vec<(Str, Vec<Effect>)> =
             led.groups.iter_mut().map(|(id, hosted)| (id.clone(), hosted.group.resume(now))).collect();
         for (group, effects) in resumed {
