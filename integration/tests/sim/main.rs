@@ -75,11 +75,10 @@ const RARE: &[&str] = &[
 #[test]
 fn fixed_and_fresh_seeds_keep_every_promise() {
     let fresh: u64 = rand::random::<u64>() >> 16;
-    println!("fresh seeds: scripts/sim --without-groups --seeds {fresh}..{}", fresh + FRESH);
-    let all = (1..=FIXED).chain(FOUND).chain(FOUND_WITH_GROUPS).map(|seed| (seed, Settings::default()));
-    let without = FOUND.into_iter().chain(fresh..fresh + FRESH);
-    let without = without.map(|seed| (seed, Settings { groups: false, ..Settings::default() }));
-    let seeds: Vec<(u64, Settings)> = all.chain(without).collect();
+    println!("fresh seeds: scripts/sim --seeds {fresh}..{}", fresh + FRESH);
+    let all = (1..=FIXED).chain(FOUND).chain(FOUND_WITH_GROUPS).chain(fresh..fresh + FRESH);
+    let without = FOUND.map(|seed| (seed, Settings { groups: false, ..Settings::default() }));
+    let seeds: Vec<(u64, Settings)> = all.map(|seed| (seed, Settings::default())).chain(without).collect();
     let (next, done) = (AtomicU64::new(0), Mutex::new((Counts::default(), Vec::new())));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(4) {
