@@ -169,10 +169,21 @@ fn arena(on: Place, folder: &Path, shape: Shape) -> Result<Box<dyn Arena>, Box<d
     })
 }
 
+/// Nobody else's, though he begin in the same second.
 fn new_folder(arguments: &Arguments) -> std::io::Result<PathBuf> {
+    let home = std::path::absolute("target/chaos")?;
+    std::fs::create_dir_all(&home)?;
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let name = arguments.scenario.as_deref().unwrap_or_default().replace([',', ':', '@', '+'], "_");
-    std::path::absolute(format!("target/chaos/{seconds}-{name}-{}", arguments.seed))
+    let first = format!("{seconds}-{name}-{}", arguments.seed);
+    let mut number = 1;
+    loop {
+        let folder = home.join(if number == 1 { first.clone() } else { format!("{first}.{number}") });
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+            made => return made.map(|()| folder),
+        }
+    }
 }
 
 /// Ctrl-C, or SIGTERM: no more faults; what is broken is healed and judged.
