@@ -86,8 +86,7 @@ impl Led {
 
     /// Whether the partition is still led, in the same term.
     pub fn leads(&self) -> bool {
-        let status = self.partition.status();
-        !status.offline && status.leading_since == Some(self.since) && !*self.closed.borrow()
+        self.partition.status().leads_since(self.since) && !self.is_closed()
     }
 
     pub fn is_loaded(&self) -> bool {
@@ -125,9 +124,8 @@ impl Led {
 
     pub(super) async fn no_longer_leads(&self) {
         let mut facts = self.partition.watch();
-        let term = Some(self.since);
         // The sender lives as long as the partition, which is ours.
-        let _ = facts.wait_for(|status| status.offline || status.leading_since != term).await;
+        let _ = facts.wait_for(|status| !status.leads_since(self.since)).await;
     }
 
     /// Waits until every replica in sync has what was read, or the term is over.

@@ -37,7 +37,7 @@ pub enum Standing {
 
 impl Loaded {
     pub fn standing(self, status: &Status) -> Standing {
-        if status.offline || status.leading_since != Some(self.since) {
+        if !status.leads_since(self.since) {
             Standing::Lost
         } else if status.high_watermark < self.end {
             Standing::Awaited

@@ -42,6 +42,11 @@ impl Status {
         self.leading_since.is_some()
     }
 
+    /// Whether the term that began in epoch `since` goes on.
+    pub fn leads_since(&self, since: LeaderEpoch) -> bool {
+        !self.offline && self.leading_since == Some(since)
+    }
+
     /// The verdict on an append made in `epoch` that ends before `required`; `None`: not yet.
     pub fn acks(&self, epoch: LeaderEpoch, required: Offset) -> Option<Result<(), PartitionError>> {
         if self.offline {

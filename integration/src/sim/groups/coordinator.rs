@@ -67,8 +67,7 @@ struct Led {
 
 impl Led {
     fn leads(&self) -> bool {
-        let status = self.partition.status();
-        !status.offline && status.leading_since == Some(self.since)
+        self.partition.status().leads_since(self.since)
     }
 }
 
