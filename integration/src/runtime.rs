@@ -11,3 +11,8 @@ pub fn runtime() -> Runtime {
 pub fn run<T>(work: impl Future<Output = T>) -> T {
     runtime().block_on(work)
 }
+
+/// The calling thread alone: for those of many threads that each wait for one thing at a time.
+pub fn own_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime can be built")
+}

@@ -13,6 +13,7 @@ use client::wire::messages::offset_for_leader_epoch_request::{
 use super::arena::Arena;
 use super::view::Seen;
 use crate::checker::{Event, Recorder};
+use crate::runtime::own_thread;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(10);
@@ -21,8 +22,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Asks every leader as of an epoch before and as of one after its own, and writes down what it says, or why it could
 /// not be asked. `seen`: what ZooKeeper says now.
 pub(super) fn ask(arena: &dyn Arena, seen: impl Fn() -> Option<Seen>, recorder: &Recorder) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("a runtime can be made");
+    let runtime = own_thread();
     let deadline = Instant::now() + LIMIT;
     let mut looked = look_since(Instant::now(), deadline, &seen);
     // An election in between makes other epochs of them all.

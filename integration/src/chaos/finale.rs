@@ -18,6 +18,7 @@ use super::arena::{Arena, ArenaError};
 use super::load::{GROUPS, PARTITIONS, TOPIC};
 use super::view::{Seen, Topics};
 use crate::checker::{Event, Recorder};
+use crate::runtime::own_thread;
 
 /// As [`super::settings`] sets `offsets.topic.num.partitions`.
 pub(super) const OFFSETS_PARTITIONS: usize = 4;
@@ -212,8 +213,7 @@ pub(super) fn all_know_all(arena: &dyn Arena, seen: &Seen) -> bool {
 }
 
 fn said(address: &str) -> Result<BTreeMap<String, String>, ConnectionError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime can be made").block_on(ask(address))
+    own_thread().block_on(ask(address))
 }
 
 async fn ask(address: &str) -> Result<BTreeMap<String, String>, ConnectionError> {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::arena::Node;
 use crate::checker::{History, HistoryError, Verdict, judge, judge_cluster};
+use crate::runtime::own_thread;
 use client::zk::{Session, ZkConfig};
 
 /// The verdict on what was written down in a run's folder.
@@ -41,8 +42,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Every znode with its version and data, a line each.
 pub(super) fn dump_znodes(zookeeper: &str) -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime can be made").block_on(async {
+    own_thread().block_on(async {
         let config = ZkConfig::new(zookeeper).with_timeout(std::time::Duration::from_secs(10));
         let session = match Session::connect(config).await {
             Ok(session) => session,

@@ -24,6 +24,7 @@ use super::stop::{self, Company};
 use super::strike::{Struck, Taken, strike};
 use super::view::{Seen, View};
 use crate::checker::{Event, Recorder, Verdict};
+use crate::runtime::own_thread;
 use story::Story;
 use times::Times;
 
@@ -145,8 +146,7 @@ fn start(arena: &mut dyn Arena, story: &Story) -> Result<View, RunError> {
 }
 
 fn make_topic(bootstrap: &str) -> Result<(), RunError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime can be made").block_on(async {
+    own_thread().block_on(async {
         let bootstrap = Bootstrap::resolve(bootstrap).await.expect("these are addresses");
         let admin = Admin::new(bootstrap, AdminOptions::default());
         let placement = Placement::Counts { partitions: Some(PARTITIONS), replication_factor: Some(3) };

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use client::zk::{Session, ZkConfig, ZkError};
 
 use crate::observer::{State, controller, state};
+use crate::runtime::own_thread;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -68,8 +69,7 @@ impl View {
         let (last, stop) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
         let (to, until) = (Arc::clone(&last), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime can be made").block_on(watch(&zookeeper, &topics, &to, &until));
+            own_thread().block_on(watch(&zookeeper, &topics, &to, &until));
         });
         View { last, stop, thread: Some(thread) }
     }

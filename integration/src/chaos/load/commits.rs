@@ -6,13 +6,14 @@ use client::admin::{Admin, AdminOptions};
 use client::cluster::Bootstrap;
 use client::ids::TopicPartition;
 
-use super::{GROUPS, PARTITIONS, Part, TOPIC, runtime};
+use super::{GROUPS, PARTITIONS, Part, TOPIC};
 use crate::checker::Event;
+use crate::runtime::own_thread;
 
 const ASK_EVERY: Duration = Duration::from_millis(300);
 
 pub(super) fn run(part: &Part) {
-    runtime().block_on(async {
+    own_thread().block_on(async {
         let options = AdminOptions {
             request_timeout: Duration::from_secs(3),
             api_timeout: Duration::from_secs(10),

@@ -266,8 +266,3 @@ fn join(threads: &mut Vec<JoinHandle<()>>) {
         thread.join().expect("a client's thread does not panic");
     }
 }
-
-fn runtime() -> tokio::runtime::Runtime {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime can be made")
-}

@@ -11,7 +11,8 @@ use client::consumer::group::{
 use client::ids::{LeaderEpoch, Offset, TopicPartition};
 use futures::future::{BoxFuture, FutureExt, ready};
 
-use super::{COMMIT_EVERY, CONSUMER_SESSION, GROUPS, Part, Stay, TOPIC, runtime};
+use super::{COMMIT_EVERY, CONSUMER_SESSION, GROUPS, Part, Stay, TOPIC};
+use crate::runtime::own_thread;
 
 const GROUP: &str = GROUPS[1];
 
@@ -34,7 +35,7 @@ impl RebalanceListener for Ears {
 
 /// Joins, reads, commits and leaves when its time is up; if all are to stay, when all is over.
 pub(super) fn live(part: &Part, staying: &AtomicBool, number: u32, stay: &Stay) {
-    runtime().block_on(async {
+    own_thread().block_on(async {
         let builder = GroupConsumer::builder()
             .bootstrap_servers(part.bootstrap.as_str())
             .group_id(GROUP)

@@ -8,11 +8,12 @@ use client::producer::{Delivery, Idempotence, ProduceError, Producer, ProducerRe
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::{Fates, Numbers, Pace, Part, TOPIC, runtime};
+use super::{Fates, Numbers, Pace, Part, TOPIC};
+use crate::runtime::own_thread;
 
 /// As that of librdkafka does.
 pub(super) fn run(part: &Part, producer: u32, per_second: u32) {
-    runtime().block_on(produce(part, producer, per_second));
+    own_thread().block_on(produce(part, producer, per_second));
 }
 
 async fn produce(part: &Part, number: u32, per_second: u32) {

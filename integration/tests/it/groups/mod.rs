@@ -12,6 +12,7 @@ mod view;
 
 use client::connection::{Connection, ConnectionOptions};
 use client::wire::Request;
+use integration::runtime::own_thread;
 
 async fn connect(address: &str) -> Connection {
     Connection::connect(address, "tests", ConnectionOptions::default()).await.expect("the broker listens")
@@ -23,8 +24,7 @@ async fn ask<R: Request>(connection: &Connection, version: i16, body: &R) -> R::
 
 /// One question on a connection of its own. `None` if the broker does not answer.
 fn ask_once<R: Request>(address: &str, version: i16, body: &R) -> Option<R::Response> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
+    own_thread().block_on(async {
         let connection = Connection::connect(address, "tests", ConnectionOptions::default()).await.ok()?;
         connection.send(body, version).await.ok()
     })
