@@ -144,7 +144,7 @@ impl Promises {
         self.stored(partition, from, stored, batch);
     }
 
-    /// A leader let go on who waits for a batch to be replicated.
+    /// A leader takes a batch for replicated: it lets go on who waits for it, or tells of what it read.
     pub(super) fn stored(
         &mut self,
         partition: &TopicPartition,

@@ -14,6 +14,7 @@ use broker::group::{
 };
 use broker::partition::{Partition, PartitionError, Reader};
 use client::ids::{LeaderEpoch, Offset};
+use client::record::batches;
 use client::wire::{ErrorCode, Str};
 
 use super::append::{Appended, append, told_to_committers, told_to_members};
@@ -58,8 +59,8 @@ struct Logged {
 struct Led {
     partition: Arc<Partition>,
     since: LeaderEpoch,
-    /// What was read, until it may be told.
-    read: Option<(Loaded, Replay)>,
+    /// Until it may be told.
+    read: Option<Read>,
     is_loaded: bool,
     groups: BTreeMap<Str, Hosted>,
     offsets: BTreeMap<OffsetOf, Logged>,
@@ -69,6 +70,15 @@ impl Led {
     fn leads(&self) -> bool {
         self.partition.status().leads_since(self.since)
     }
+}
+
+/// What was read of a log.
+#[derive(Debug)]
+struct Read {
+    loaded: Loaded,
+    replay: Replay,
+    /// With their base offsets.
+    batches: Vec<(Offset, Batch)>,
 }
 
 /// What follows once records are replicated.
@@ -403,7 +413,10 @@ impl Coordinator {
         out.counts.add("groups loaded");
         out.counts
             .add_if(status.high_watermark < status.end, "groups loaded from what is not replicated yet");
-        led.read = Some((Loaded { since, end }, replay));
+        let headers = batches(&log).filter_map(|batch| batch.header().copied());
+        let read = headers.take_while(|header| header.base_offset < end);
+        let batches = read.map(|header| (header.base_offset, Batch::of(&header))).collect();
+        led.read = Some(Read { loaded: Loaded { since, end }, replay, batches });
         self.serve(number, out);
     }
 
@@ -411,9 +424,9 @@ impl Coordinator {
     fn serve(&mut self, number: i32, out: &mut Out<'_>) {
         let Some(led) = self.led.get_mut(&number) else { return };
         let status = led.partition.status();
-        let may_be_told =
-            |(loaded, _): &mut (Loaded, Replay)| loaded.standing(&status) == Standing::Replicated;
-        let Some((_, replay)) = led.read.take_if(may_be_told) else { return };
+        let may_be_told = |read: &mut Read| read.loaded.standing(&status) == Standing::Replicated;
+        let Some(Read { replay, batches, .. }) = led.read.take_if(may_be_told) else { return };
+        out.notes.push(Note::Loaded { partition: led.partition.id().clone(), epoch: status.epoch, batches });
         let now = out.clock;
         let groups = replay.groups.into_iter();
         led.groups = groups

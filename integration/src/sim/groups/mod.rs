@@ -20,7 +20,7 @@ use self::member::{Member, Step};
 pub(super) use self::message::{Answer, Ask, Told};
 pub(super) use self::note::Note;
 use self::promises::GroupPromises;
-use super::message::{MS, Message, Place, Time};
+use super::message::{MS, Message, Place, Stored, Time};
 use super::run::{Event, Simulation, TOPIC as READ, leader_known};
 
 /// Of [`TOPIC`].
@@ -136,6 +136,12 @@ impl Simulation {
         let breach = match note {
             Note::Appended { base, number } => {
                 groups.promises.appended(base, number);
+                None
+            }
+            Note::Loaded { partition, epoch, batches } => {
+                for (base, batch) in batches {
+                    promises.stored(&partition, by, Stored { base, epoch }, batch);
+                }
                 None
             }
             Note::Acknowledged { partition, stored, batch, commit } => {

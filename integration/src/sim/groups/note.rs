@@ -20,6 +20,8 @@ pub(in crate::sim) struct CommitOf {
 pub(in crate::sim) enum Note {
     /// A commit is in the coordinator's log.
     Appended { base: Offset, number: u64 },
+    /// What was read is told from now on, since it is replicated.
+    Loaded { partition: TopicPartition, epoch: LeaderEpoch, batches: Vec<(Offset, Batch)> },
     /// Records are replicated, and whoever waits for it is told.
     Acknowledged { partition: TopicPartition, stored: Stored, batch: Batch, commit: Option<CommitOf> },
     /// A fetch of committed offsets was answered.
