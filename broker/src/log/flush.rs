@@ -56,6 +56,7 @@ impl Log {
     pub fn flush(&mut self, now_ms: i64) -> Result<(), LogError> {
         self.home.check_online()?;
         let flushed = self.flush_job(self.end, now_ms).and_then(|job| job.run());
+        self.synced.ended(self.end);
         let outcome = self.home.note(flushed.map_err(LogError::from))?;
         self.advance_recovery_point(&outcome);
         self.dirty_from = NOTHING_DIRTY;
@@ -94,6 +95,7 @@ impl Log {
 
     /// Takes the outcome of a job that [`Log::flush_due`] or [`Log::flush_now`] gave.
     pub fn flushed(&mut self, outcome: Result<Flushed, DiskError>) -> Result<(), LogError> {
+        self.synced.ended(self.end);
         let outcome = self.home.note(outcome.map_err(LogError::from))?;
         if outcome.cuts == self.cuts() {
             self.advance_recovery_point(&outcome);
@@ -142,6 +144,7 @@ impl Log {
         let (active, cuts) = (self.active().base(), self.cuts());
         let outcome = Flushed { up_to, active, cuts, epoch_changes, at_ms: now_ms };
         let (disk, dir, epochs) = (self.disk().clone(), self.path.clone(), self.epochs.to_write());
+        self.synced.begins();
         Ok(FlushJob { disk, dir, epochs, files, sync_names, outcome })
     }
 }

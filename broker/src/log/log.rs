@@ -16,6 +16,7 @@ use super::partition_metadata;
 use super::producer_state::ProducerStates;
 use super::producers::Producers;
 use super::segment::Segment;
+use super::synced::Synced;
 
 /// The log of a partition: its segments, the epochs they were written in and the producers that wrote them.
 ///
@@ -35,6 +36,8 @@ pub struct Log {
     pub(super) high_watermark: Offset,
     /// What lies below is on disk for good.
     pub(super) recovery_point: Offset,
+    /// What lies beyond may be on disk, too.
+    pub(super) synced: Synced,
     /// Base of the first segment whose files may have changed since they were last synced; [`NOTHING_DIRTY`] if none.
     pub(super) dirty_from: Offset,
     /// Cuts so far: what was begun before a cut proves nothing after it. Changed under the partition's lock.

@@ -35,6 +35,7 @@ mod read;
 pub mod recovery;
 mod retention;
 mod segment;
+mod synced;
 mod time_index;
 mod timestamps;
 mod truncation;

@@ -22,6 +22,7 @@ use super::partition_metadata::{self, PartitionMetadataError};
 use super::producer_state::marker_of;
 use super::producers::Producers;
 use super::segment::{Recovered, Segment};
+use super::synced::Synced;
 
 /// Why a log cannot be opened. Its directory is then offline, as in Kafka: what a damaged file says about the
 /// log's ends must not be guessed.
@@ -90,6 +91,7 @@ impl Log {
             end: Offset(0),
             high_watermark: Offset(0),
             recovery_point: from.recovery_point,
+            synced: Synced::up_to(Offset(0)),
             dirty_from: NOTHING_DIRTY,
             cuts: Arc::default(),
             last_flush_ms: now_ms,
@@ -132,6 +134,7 @@ impl Log {
         self.epochs.truncate_from_start(from.log_start)?;
         self.producers.remove_stray(&self.segments.keys().copied().collect())?;
         self.load_producers(from.clean, now_ms)?;
+        self.synced = Synced::up_to(self.end);
         self.recovery_point = if from.clean { self.end } else { from.recovery_point.min(self.end) };
         if !from.clean {
             self.dirty_from = self.dirty_from.min(self.floor_base(self.recovery_point));

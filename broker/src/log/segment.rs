@@ -472,6 +472,11 @@ impl Segment {
         Ok(trimmed || preallocated)
     }
 
+    /// Makes its batches, and that there are no more of them, survive a power failure.
+    pub(super) fn sync_batches(&self) -> Result<(), DiskError> {
+        self.log_file()?.sync()
+    }
+
     /// The files that hold the segment, to be synced now or from elsewhere.
     pub(super) fn files_to_sync(&self) -> Result<Vec<DiskFile>, DiskError> {
         let mut files = vec![self.log_file()?.clone()];

@@ -56,6 +56,10 @@ impl Log {
         let later: Vec<Offset> = self.segments.range(offset + 1..).map(|(base, _)| *base).collect();
         self.remove_segments_for_good(&later, now_ms)?;
         self.active_mut().truncate_to(offset, now_ms)?;
+        if self.synced.may_hold(offset) {
+            // A power failure would bring back a log that seems to know a later epoch than those who have more of it.
+            self.active().sync_batches()?;
+        }
         self.active_is_dirty();
         self.end = offset;
         self.was_cut_to(offset)?;
@@ -88,7 +92,8 @@ impl Log {
     }
 
     /// Takes back what was said of the log from `offset` on: other batches will lie there, neither flushed, nor
-    /// compacted, nor on all replicas in sync. The files are written at once, or a power failure would have the new batches believed unseen.
+    /// compacted, nor on all replicas in sync. The files are written at once, or a power failure would have the new
+    /// batches believed unseen.
     fn was_cut_to(&mut self, offset: Offset) -> Result<(), DiskError> {
         self.cuts.fetch_add(1, Ordering::AcqRel);
         self.recovery_point = self.recovery_point.min(offset);

@@ -1,7 +1,8 @@
 use client::ids::{LeaderEpoch, Offset};
 
 use super::support::*;
-use crate::log::{LogConfig, LogError};
+use crate::log::disk::Fault;
+use crate::log::{LoadFrom, LogConfig, LogError};
 
 #[test]
 fn cuts_whole_batches_and_ends_exactly() {
@@ -97,4 +98,38 @@ fn the_start_moves_up_to_the_high_watermark() {
     assert_eq!(bytes_of(&slice.records)[..8], 4_i64.to_be_bytes(), "the batch is served whole");
     assert!(log.advance_start_offset(Offset(8)).unwrap());
     assert_eq!(log.segment_count(), 1);
+}
+
+/// Another leader wrote less in a later epoch: who had that and cut it off must not come back with it, as if it knew more.
+#[test]
+fn a_power_failure_does_not_bring_back_what_was_cut_off() {
+    let (simulated, mut bench) = Bench::simulated(LogConfig::default());
+    bench.disk.sync_dir(bench.dir.path()).unwrap();
+    let mut log = bench.open();
+    log.append_as_leader(&mut batch(2), LeaderEpoch(0), NOW).unwrap();
+    log.append_as_leader(&mut batch(2), LeaderEpoch(1), NOW).unwrap();
+    log.flush(NOW).unwrap();
+    let recovery_point = log.recovery_point();
+    log.truncate_to(Offset(2), NOW).unwrap();
+    log.append_as_leader(&mut batch(6), LeaderEpoch(0), NOW).unwrap();
+    drop(log);
+    simulated.crash(|_, _| 0);
+    bench.restart();
+    for recovery_point in [Offset(2), recovery_point] {
+        let log = bench.open_from(LoadFrom { clean: false, recovery_point, ..LoadFrom::NOTHING });
+        assert_eq!((log.end_offset(), log.latest_epoch()), (Offset(2), Some(LeaderEpoch(0))));
+    }
+}
+
+/// A failover cuts the newest records of many partitions: they were hardly ever synced, and need not be.
+#[test]
+fn a_cut_of_what_was_never_synced_waits_for_no_disk() {
+    let (simulated, bench) = Bench::simulated(LogConfig::default());
+    let mut log = bench.open();
+    fill(&mut log, 4);
+    log.flush(NOW).unwrap();
+    fill(&mut log, 4);
+    simulated.inject(Fault::Sync(String::new()));
+    log.truncate_to(Offset(6), NOW).unwrap();
+    assert!(log.truncate_to(Offset(3), NOW).is_err());
 }
