@@ -2,8 +2,13 @@
 //!
 //! Kafka then elects the first member that is back, and the others cut off what it lacks. Here the replicas
 //! that may hold more are waited for, all that are there are asked how far their logs reach, and the
-//! furthest leads: of two logs the one with the later epoch, and within an epoch the longer one,
+//! furthest leads: of two logs of members the one with the later epoch, and within an epoch the longer one,
 //! holds all that the other has of what was committed.
+//!
+//! Not so of one that was away meanwhile: a leader commits what it has from earlier epochs without writing anything
+//! in its own, so a log may end in a later epoch with what was overtaken. Members had all that was committed, and what
+//! they have left is the beginning of it. So whoever is outside leads only with a longer log: one that is no longer and
+//! ends in a later epoch parted from theirs.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -306,7 +311,12 @@ impl Record {
         // An eligible replica that cannot be asked, on a broker of Kafka's, holds what counts.
         let outside = self.outside(current);
         let holds_all = |id: &BrokerId| end(id).is_none() && outside.eligible.contains(id);
+        let counts = |id: &BrokerId| current.isr.contains(id) || outside.eligible.contains(id);
+        let inside = candidates().filter(counts).filter_map(|id| end(&id)).max();
+        let length = |end: LogEnd| end.offset;
+        let is_longer = |id: &BrokerId| end(id).map(length) > inside.map(length);
         let furthest = candidates()
+            .filter(|id| counts(id) || inside.is_none() || is_longer(id))
             .enumerate()
             .max_by_key(|(place, id)| (holds_all(id), end(id), current.isr.contains(id), Reverse(*place)));
         match furthest {

@@ -279,9 +279,10 @@ mod tests {
         let mut debugger = request_of(&[(1, LATEST)]);
         debugger.replica_id = DEBUGGER;
         assert_eq!(shown(&broker, 9, &debugger).await, ["-1@0/5"]);
-        let mut comparing = request_of(&[(1, LATEST)]);
+        let mut comparing = request_of(&[(0, LATEST), (1, LATEST)]);
         comparing.replica_id = COMPARES_LOGS;
-        assert_eq!(shown(&broker, 9, &comparing).await, ["-1@0/-1"], "the log is empty");
+        let told = shown(&broker, 9, &comparing).await;
+        assert_eq!(told, ["-1@4/4", "-1@0/-1"], "nothing was written in epoch 5; the other log is empty");
         let mut isolation = request_of(&[(0, EARLIEST)]);
         isolation.isolation_level = 7;
         assert_eq!(shown(&broker, 9, &isolation).await, ["UNKNOWN_SERVER_ERROR"]);

@@ -336,7 +336,8 @@ impl Inner {
             OffsetQuery::Latest => {
                 self.check_committed_known(ask.asker)?;
                 let leader_epoch = match ask.asker {
-                    Asker::Comparer => log.latest_epoch(),
+                    // Who took the lead and wrote nothing has an epoch without a record, and no more than others.
+                    Asker::Comparer => log.epoch_of(bound + -1).or_else(|| log.latest_epoch()),
                     _ => Some(self.leader_epoch),
                 };
                 Ok(Some(FoundOffset { timestamp: -1, offset: bound, leader_epoch }))

@@ -78,6 +78,12 @@ fn the_furthest_log_leads_once_everybody_that_counts_is_there_and_has_answered()
         (&[1, 2], &[], &[(1, short), (2, long)], &[1, 2], &[1, 2], elected(2, Recovered)),
         (&[1], &[], &[(1, short)], &[1], &[1], elected(1, Recovered)),
         (&[1], &[], &[(1, short), (3, long)], &[1], &[1, 3], elected(3, Recovering)),
+        // Nobody knows whether a member lacks that, but it parted from what the member has.
+        (&[1], &[], &[(1, short), (3, later)], &[1], &[1, 3], elected(1, Recovered)),
+        (&[1], &[], &[(1, short), (3, end(5, 80))], &[1], &[1, 3], elected(1, Recovered)),
+        (&[1], &[], &[(1, short), (3, end(5, 81))], &[1], &[1, 3], elected(3, Recovering)),
+        (&[1], &[2], &[(1, later), (2, short), (3, end(6, 10))], &[1], &[1, 2, 3], elected(1, Recovered)),
+        (&[1], &[], &[(1, None), (3, short)], &[1], &[1, 3], elected(3, Recovering)),
         (&[1], &[], &[(1, None), (3, None)], &[1], &[1, 3], elected(1, Recovered)),
         (&[1], &[2], &[(1, long), (2, None)], &[1], &[1, 2], elected(2, Recovered)),
     ];
