@@ -13,9 +13,9 @@ const FIXED: u64 = 100;
 /// They were found to break promises once, before there were groups (RELIABILITY.md).
 const FOUND: [u64; 13] =
     [549, 3269, 200108, 201726, 410177, 622066, 631932, 632043, 727856, 807448, 809467, 831132, 1072264];
-/// And these with groups: members were told what their coordinator alone had (anomaly 25); or were told what all in
-/// sync had read and then lost with their power, which the judge did not count as acknowledged.
-const FOUND_WITH_GROUPS: [u64; 5] = [3000848, 3001070, 3006072, 4004084, 7105250];
+/// And these with groups, by anomalies 25, 29 and 30 or by faults of the judge.
+const FOUND_WITH_GROUPS: [u64; 9] =
+    [3000848, 3001070, 3006072, 4004084, 7105250, 7164035, 7165953, 7167009, 7167953];
 const FRESH: u64 = 50;
 
 /// What has to have happened in these runs, beside every kind of fault.

@@ -267,7 +267,6 @@ impl Coordinator {
         };
         match appended {
             Ok(appended) => {
-                out.notes.push(Note::Appended { base: appended.stored.base, number: commit.number });
                 let then = Then::Committed { asker, commit, written };
                 self.appending.push(appended.then(led, then, out.now));
                 self.has_appended = true;
@@ -534,22 +533,32 @@ impl Coordinator {
     }
 }
 
-/// Of each partition, which commit its offset is from.
-pub(in crate::sim) type Numbers = Vec<(i32, Option<u64>)>;
+/// Which commit an offset is from, and where its record ends in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim) struct Known {
+    pub number: u64,
+    pub end: Offset,
+}
+
+/// Of each partition.
+pub(in crate::sim) type Numbers = Vec<(i32, Option<Known>)>;
 
 impl Led {
-    fn logged(&self, group: &str, partition: i32) -> Option<&CommittedOffset> {
+    fn logged(&self, group: &str, partition: i32) -> Option<&Logged> {
         let of = OffsetOf { group: Str::from(group), topic: Str::from(READ), partition };
-        self.offsets.get(&of).map(|logged| &logged.value)
+        self.offsets.get(&of)
     }
 
     fn offset(&self, group: &str, partition: i32) -> Option<i64> {
-        self.logged(group, partition).map(|value| value.offset)
+        self.logged(group, partition).map(|logged| logged.value.offset)
     }
 
     fn numbers(&self, group: &str, partitions: &[i32]) -> Numbers {
-        let number = |partition| self.logged(group, partition).and_then(|value| value.metadata.parse().ok());
-        partitions.iter().map(|partition| (*partition, number(*partition))).collect()
+        let known = |partition| {
+            let logged = self.logged(group, partition)?;
+            Some(Known { number: logged.value.metadata.parse().ok()?, end: logged.end })
+        };
+        partitions.iter().map(|partition| (*partition, known(*partition))).collect()
     }
 }
 

@@ -134,10 +134,6 @@ impl Simulation {
     pub(super) fn judge(&mut self, by: BrokerId, note: Note) {
         let Simulation { groups: Some(groups), promises, .. } = self else { return };
         let breach = match note {
-            Note::Appended { base, number } => {
-                groups.promises.appended(base, number);
-                None
-            }
             Note::Loaded { partition, epoch, batches } => {
                 for (base, batch) in batches {
                     promises.stored(&partition, by, Stored { base, epoch }, batch);

@@ -18,8 +18,6 @@ pub(in crate::sim) struct CommitOf {
 
 #[derive(Debug)]
 pub(in crate::sim) enum Note {
-    /// A commit is in the coordinator's log.
-    Appended { base: Offset, number: u64 },
     /// What was read is told from now on, since it is replicated.
     Loaded { partition: TopicPartition, epoch: LeaderEpoch, batches: Vec<(Offset, Batch)> },
     /// Records are replicated, and whoever waits for it is told.

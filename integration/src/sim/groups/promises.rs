@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use client::ids::{LeaderEpoch, Offset, TopicPartition};
 use client::wire::Str;
 
-use super::coordinator::Numbers;
+use super::coordinator::{Known, Numbers};
 use super::note::CommitOf;
 use crate::sim::message::{Stored, Time};
 use crate::sim::promises::{Batch, Promises};
@@ -55,8 +55,6 @@ pub(in crate::sim) struct GroupPromises {
     newest: BTreeMap<Str, Newest>,
     /// By generation.
     spans: BTreeMap<Str, BTreeMap<i32, Span>>,
-    /// The last place of each commit in a log.
-    places: BTreeMap<u64, Offset>,
     /// By group and partition, in the order of the log.
     commits: BTreeMap<(Str, i32), BTreeMap<Offset, Commit>>,
 }
@@ -117,11 +115,6 @@ impl GroupPromises {
         back.or(twice)
     }
 
-    pub(super) fn appended(&mut self, base: Offset, number: u64) {
-        let place = self.places.entry(number).or_insert(base);
-        *place = base.max(*place);
-    }
-
     /// A commit was accepted and stored.
     pub(super) fn committed(&mut self, commit: &CommitOf, stored: Stored, batch: Batch) -> Option<String> {
         let CommitOf { group, generation, number, partitions } = commit;
@@ -150,19 +143,19 @@ impl GroupPromises {
         promises: &Promises,
     ) -> Option<String> {
         let (log, epoch) = place;
-        found.iter().find_map(|(partition, number)| {
+        found.iter().find_map(|(partition, known)| {
             let commits = self.commits.get(&(group.clone(), *partition))?;
             let is_owed = |commit: &&Commit| {
                 commit.stored.epoch <= epoch && promises.is_owed(log, commit.stored.base, &commit.batch)
             };
             let owed = commits.values().rev().find(is_owed)?;
-            let given = number.and_then(|number| self.places.get(&number));
-            // One that failed as the disk did is in the log at a place that nobody was told.
-            let is_newer = number.is_some() && given.is_none_or(|given| *given >= owed.stored.base);
-            (!is_newer).then(|| {
+            // What failed with the disk is in the log all the same, and so may be an older commit that came twice.
+            let is_after = |known: &Known| known.end > owed.stored.base + i64::from(owed.batch.records);
+            let counts = known.is_some_and(|known| known.number == owed.number || is_after(&known));
+            (!counts).then(|| {
                 format!(
-                    "{}: the offset of partition {partition} is of commit {number:?} at {given:?} in epoch {epoch}, but commit \
-                     {} at {} was acknowledged in epoch {}",
+                    "{}: the offset of partition {partition} is of {known:?} in epoch {epoch}, but commit {} at {} was \
+                     acknowledged in epoch {}",
                     &**group, owed.number, owed.stored.base, owed.stored.epoch
                 )
             })
@@ -236,17 +229,18 @@ mod tests {
         let log = TopicPartition::new("o", 0);
         let batch = Batch { producer: -1, sequence: 0, records: 1 };
         for base in [3, 7] {
-            groups.appended(Offset(base), u64::try_from(base).unwrap());
             assert_eq!(commit(&mut groups, 1, base), None);
             let stored = Stored { base: Offset(base), epoch: LeaderEpoch(1) };
             promises.stored(&log, client::ids::BrokerId(1), stored, batch);
         }
-        let say = |number: Option<u64>, epoch| {
-            groups.found((&log, LeaderEpoch(epoch)), &group(), &vec![(0, number)], &promises)
+        let say = |known: Option<(u64, i64)>, epoch| {
+            let known = known.map(|(number, end)| Known { number, end: Offset(end) });
+            groups.found((&log, LeaderEpoch(epoch)), &group(), &vec![(0, known)], &promises)
         };
-        assert_eq!(say(Some(7), 1), None);
-        assert_eq!(say(Some(3), 0), None, "a leader of the past");
-        assert!(say(Some(3), 1).is_some());
+        assert_eq!(say(Some((7, 8)), 1), None);
+        assert_eq!(say(Some((3, 4)), 0), None, "a leader of the past");
+        assert!(say(Some((3, 4)), 1).is_some());
+        assert_eq!(say(Some((3, 9)), 1), None, "it came again, and failed with the disk");
         assert!(say(None, 2).is_some());
     }
 }
