@@ -30,20 +30,37 @@ pub(crate) async fn brokers<W: World>(world: &W) -> Result<BTreeMap<BrokerId, Br
     Ok(brokers)
 }
 
+/// What is told of a stop.
+#[derive(Debug, Clone)]
+pub(crate) struct Word {
+    pub(crate) concern: Concern,
+    /// The transaction that wrote it.
+    pub(crate) czxid: i64,
+}
+
+impl Word {
+    /// Whether this registration came after it. One from before is of the life that the machine's stop has ended: its
+    /// session goes on for a while, or for as long as ZooKeeper is away.
+    pub(crate) fn is_followed_by(&self, registration: &Broker) -> bool {
+        registration.epoch.0 > self.czxid
+    }
+}
+
 /// Stops that no controller has acted on yet. A broker tells of one before it registers: read after the
 /// registrations, this holds whatever concerns them.
 ///
 /// One that vanishes between listing and reading was taken away by another controller, and this one is none any more.
-pub(crate) async fn unclean_stops<W: World>(world: &W) -> Result<BTreeMap<UncleanStop, Concern>, Trouble> {
+pub(crate) async fn unclean_stops<W: World>(world: &W) -> Result<BTreeMap<UncleanStop, Word>, Trouble> {
     let listed = world.list(UNCLEAN_STOPS).await?;
     let stops: Vec<UncleanStop> = listed.iter().filter_map(|child| UncleanStop::named(child)).collect();
     let nodes = world.read(stops.iter().map(UncleanStop::path).collect()).await?;
     let found = stops.into_iter().zip(nodes).filter_map(|(stop, node)| {
-        let concern = Concern::decode(&node?.data).unwrap_or_else(|error| {
+        let node = node?;
+        let concern = Concern::decode(&node.data).unwrap_or_else(|error| {
             tracing::error!(path = stop.path(), %error, "an unclean stop counts for all partitions");
             Concern::All
         });
-        Some((stop, concern))
+        Some((stop, Word { concern, czxid: node.czxid }))
     });
     Ok(found.collect())
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use client::ids::{BrokerId, TopicPartition};
-use client::znode::unclean_stop::{Concern, UncleanStop};
+use client::znode::unclean_stop::UncleanStop;
 
 use super::{Replica, Term};
 use crate::cluster::Broker;
 use crate::plan::Batch;
-use crate::store;
+use crate::store::{self, Word};
 use crate::world::{Trouble, World};
 
 impl<W: World> Term<W> {
@@ -20,9 +20,9 @@ impl<W: World> Term<W> {
         }
         let (new, bounced, dead) = (&changes.new, &changes.bounced, &changes.dead);
         let stops = store::unclean_stops(&self.world).await?;
-        let told_by = |ids: &[BrokerId]| -> BTreeMap<UncleanStop, Concern> {
+        let told_by = |ids: &[BrokerId]| -> BTreeMap<UncleanStop, Word> {
             let stops = stops.iter().filter(|(stop, _)| ids.contains(&stop.broker));
-            stops.map(|(stop, concern)| (stop.clone(), concern.clone())).collect()
+            stops.map(|(stop, word)| (stop.clone(), word.clone())).collect()
         };
         let (new_stops, bounced_stops) = (told_by(new), told_by(bounced));
         let now: Vec<BrokerId> = registered.keys().copied().collect();

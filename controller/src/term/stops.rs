@@ -15,6 +15,7 @@ use crate::cluster::Leadership;
 use crate::election::{self, Unclean};
 use crate::plan::ControlRequest;
 use crate::standing::{Cause, Record};
+use crate::store::Word;
 use crate::world::{Rejection, Trouble, World, Write};
 
 impl<W: World> Term<W> {
@@ -22,7 +23,7 @@ impl<W: World> Term<W> {
     /// Nobody is told of it here. Of brokers that are not there the word stays.
     pub(super) async fn set_tail_losers_aside(
         &mut self,
-        mut stops: BTreeMap<UncleanStop, Concern>,
+        mut stops: BTreeMap<UncleanStop, Word>,
     ) -> Result<(), Trouble> {
         stops.retain(|stop, _| self.cluster.brokers().contains_key(&stop.broker));
         let losers = self.concerned(&stops);
@@ -56,13 +57,10 @@ impl<W: World> Term<W> {
     }
 
     /// Whose log may lack its end, by partition.
-    fn concerned(
-        &self,
-        stops: &BTreeMap<UncleanStop, Concern>,
-    ) -> BTreeMap<TopicPartition, BTreeSet<BrokerId>> {
+    fn concerned(&self, stops: &BTreeMap<UncleanStop, Word>) -> BTreeMap<TopicPartition, BTreeSet<BrokerId>> {
         let mut losers: BTreeMap<TopicPartition, BTreeSet<BrokerId>> = BTreeMap::new();
-        for (stop, concern) in stops {
-            for partition in self.shared_by(stop.broker).into_iter().filter(|p| concern.includes(p)) {
+        for (stop, word) in stops {
+            for partition in self.shared_by(stop.broker).into_iter().filter(|p| word.concern.includes(p)) {
                 losers.entry(partition).or_default().insert(stop.broker);
             }
         }
@@ -77,10 +75,11 @@ impl<W: World> Term<W> {
         self.cluster.hosted_by(broker).filter(is_shared).cloned().collect()
     }
 
-    /// What those who stopped hold counts no more for having all that was acknowledged.
+    /// What those who stopped hold counts no more for having all that was acknowledged. Whose registration is of before
+    /// the stop may still join ISRs by what it fetched then: that word is to be acted on again when it registers anew.
     pub(super) async fn remember_losers(
         &mut self,
-        stops: BTreeMap<UncleanStop, Concern>,
+        stops: BTreeMap<UncleanStop, Word>,
     ) -> Result<(), Trouble> {
         let mut changed = Vec::new();
         for (partition, losers) in self.concerned(&stops) {
@@ -90,7 +89,11 @@ impl<W: World> Term<W> {
                 changed.push(partition);
             }
         }
-        self.stops.extend(stops);
+        let is_followed = |(stop, word): &(UncleanStop, Word)| {
+            self.cluster.brokers().get(&stop.broker).is_some_and(|broker| word.is_followed_by(broker))
+        };
+        let followed = stops.into_iter().filter(is_followed).map(|(stop, word)| (stop, word.concern));
+        self.stops.extend(followed);
         self.rewrite_lists(&changed).await
     }
 

@@ -63,6 +63,26 @@ fn a_broker_that_is_not_back_yet_is_waited_for() {
     assert!(second.registers(1).ends_with("delete /ottla/unclean_stops/1.b\n"));
 }
 
+/// ZooKeeper was away for longer than it took the machine to come back: the session of before goes on.
+#[test]
+fn a_word_outlasts_the_registration_of_before_the_stop() {
+    let mut reign = Reign::with_topic(2, &[&[1, 2]]);
+    let leaves = alter(&reign, 0, 0, &[1]);
+    answer(&mut reign, &leaves);
+    let stop = UncleanStop { broker: BrokerId(2), boot: "b".into() };
+    reign.memory.put(&stop.path(), "");
+    let mut second = Reign::begin(&reign.memory, 2);
+    assert!(reign.memory.data(&stop.path()).is_some());
+    // The leader goes by what was fetched before the stop.
+    let joins = alter(&second, 0, 1, &[1, 2]);
+    answer(&mut second, &joins);
+    assert_eq!(second.state("t", 0), "leader 1, leader epoch 0, isr 1 2, controller 2; version 2");
+    assert!(reign.memory.data(&stop.path()).is_some());
+    let transcript = second.registers(2);
+    assert!(transcript.ends_with("delete /ottla/unclean_stops/2.b\n"), "{transcript}");
+    assert_eq!(second.state("t", 0), "leader 1, leader epoch 1, isr 1, controller 2; version 3");
+}
+
 #[test]
 fn a_broker_that_registers_anew_is_treated_as_dead_and_new_before_its_word_is_taken_away() {
     let mut reign = Reign::with_topic(2, &[&[1, 2]]);
