@@ -183,6 +183,7 @@ impl Log {
             self.epochs.forget_from(first);
         }
         let mut expected = None;
+        let mut ends = Vec::new();
         for base in unflushed {
             if let Some(end) = expected.filter(|end| *end < base && !self.config.cleanup_policy_compact) {
                 tracing::warn!(
@@ -200,6 +201,7 @@ impl Log {
             );
             let recovered = self.recover_segment(base, now_ms)?;
             expected = Some(recovered.next_offset);
+            ends.push((base, recovered.next_offset));
             if recovered.cut.is_some() {
                 let later: Vec<Offset> = self.segments.range(base + 1..).map(|(base, _)| *base).collect();
                 if !later.is_empty() {
@@ -208,6 +210,29 @@ impl Log {
                 self.remove_segments_for_good(&later, now_ms)?;
                 break;
             }
+        }
+        self.drop_empty_end(&ends, now_ms)
+    }
+
+    /// The name of a segment may reach the disk before what lies below it. Without a batch of its own, the log would
+    /// seem to reach where it has nothing. `ends`: base and next offset of each, in order.
+    fn drop_empty_end(&mut self, ends: &[(Offset, Offset)], now_ms: i64) -> Result<(), LogError> {
+        let mut rest = ends;
+        while let [before @ .., (base, next)] = rest
+            && let Some((_, end)) = before.last()
+        {
+            if self.config.cleanup_policy_compact || base != next || end >= base {
+                break;
+            }
+            tracing::warn!(
+                partition = %self.partition,
+                segment = %base,
+                %end,
+                "the last segment is empty and begins beyond the end of the one before it: dropping it, since a power \
+                 failure took what lay between"
+            );
+            self.remove_segments_for_good(&[*base], now_ms)?;
+            rest = before;
         }
         Ok(())
     }

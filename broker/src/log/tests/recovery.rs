@@ -280,3 +280,22 @@ fn interrupted_compactions_are_settled() {
     assert_eq!(std::fs::read(name(1, ".log")).unwrap(), both);
     assert!(!name(9, ".index").exists());
 }
+
+/// The names of both segments reached the disk, and nothing of what is in them.
+#[test]
+fn an_empty_segment_does_not_stand_for_what_a_power_failure_took() {
+    let config = LogConfig { segment_bytes: 200, ..small_indexes() };
+    let (simulated, mut bench) = Bench::simulated(config);
+    let mut log = bench.open();
+    fill(&mut log, 3);
+    assert!(log.segment_count() > 1);
+    bench.disk.sync_dir(bench.dir.path()).unwrap();
+    bench.disk.sync_dir(&bench.path()).unwrap();
+    drop(log);
+    simulated.crash(|_, _| 0);
+    bench.restart();
+    let mut log = bench.open_from(LoadFrom { clean: false, ..LoadFrom::NOTHING });
+    assert_eq!((log.start_offset(), log.end_offset()), (Offset(0), Offset(0)));
+    fill(&mut log, 1);
+    assert_eq!(spans(&log), [(0, 0)]);
+}
