@@ -12,7 +12,6 @@ use integration::chaos::compose::{self, Compose};
 use integration::chaos::local::Local;
 use integration::chaos::scenario::{Kind, Scenario, list};
 use integration::chaos::{Settings, run, sandbox, self_test, verdict_of};
-use integration::runtime::own_thread;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Breaks a cluster and judges what it did. Exit code: 0 the verdict is clean, 1 it is not, 2 there is none.
@@ -191,7 +190,7 @@ fn new_folder(arguments: &Arguments) -> std::io::Result<PathBuf> {
 fn stop_on_interrupt() -> std::io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
-    let runtime = own_thread();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut interrupt, mut terminate) = {
         let _entered = runtime.enter();
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
