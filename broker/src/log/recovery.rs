@@ -182,9 +182,9 @@ impl Log {
             // cut off came back. Were those taken for the newer epoch's, no leader would find them out.
             self.epochs.forget_from(first);
         }
-        let mut expected = None;
-        let mut ends = Vec::new();
+        let mut ends: Vec<(Offset, Offset)> = Vec::new();
         for base in unflushed {
+            let expected = ends.last().map(|(_, end)| *end);
             if let Some(end) = expected.filter(|end| *end < base && !self.config.cleanup_policy_compact) {
                 tracing::warn!(
                     partition = %self.partition,
@@ -200,7 +200,6 @@ impl Log {
                 "recovering an unflushed segment"
             );
             let recovered = self.recover_segment(base, now_ms)?;
-            expected = Some(recovered.next_offset);
             ends.push((base, recovered.next_offset));
             if recovered.cut.is_some() {
                 let later: Vec<Offset> = self.segments.range(base + 1..).map(|(base, _)| *base).collect();
