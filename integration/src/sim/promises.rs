@@ -54,12 +54,12 @@ struct Doubtful {
     acknowledged: BTreeMap<Offset, Batch>,
 }
 
-fn end_of(base: Offset, batch: &Batch) -> Offset {
+pub(super) fn end_of(base: Offset, batch: &Batch) -> Offset {
     base + i64::from(batch.records)
 }
 
 /// Batches as a log has them, by base offset.
-fn held(log: &[u8]) -> BTreeMap<Offset, Batch> {
+pub(super) fn held(log: &[u8]) -> BTreeMap<Offset, Batch> {
     let headers = batches(log).filter_map(|batch| batch.header().copied());
     headers.map(|header| (header.base_offset, Batch::of(&header))).collect()
 }
@@ -247,7 +247,7 @@ impl Promises {
     pub(super) fn acknowledged_end(&self, partition: &TopicPartition) -> Offset {
         let facts = self.facts.get(partition);
         let last = facts.and_then(|facts| facts.acknowledged.last_key_value());
-        last.map_or(Offset(0), |(base, batch)| *base + i64::from(batch.records))
+        last.map_or(Offset(0), |(base, batch)| end_of(*base, batch))
     }
 
     /// Nothing is promised of the partition any more: its topic goes.

@@ -14,7 +14,6 @@ use broker::group::{
 };
 use broker::partition::{Partition, PartitionError, Reader};
 use client::ids::{LeaderEpoch, Offset};
-use client::record::batches;
 use client::wire::{ErrorCode, Str};
 
 use super::append::{Appended, append, told_to_committers, told_to_members};
@@ -23,7 +22,7 @@ use super::note::{CommitOf, Note};
 use super::{PARTITIONS, READ};
 use crate::sim::message::{MS, Message, Place, SECOND, Stored, Tick, Time};
 use crate::sim::process::{Out, Roles};
-use crate::sim::promises::Batch;
+use crate::sim::promises::{Batch, held};
 
 /// `offsets.commit.timeout.ms`
 const APPEND_TIMEOUT: Time = 2 * SECOND;
@@ -77,8 +76,8 @@ impl Led {
 struct Read {
     loaded: Loaded,
     replay: Replay,
-    /// With their base offsets.
-    batches: Vec<(Offset, Batch)>,
+    /// By base offset.
+    batches: BTreeMap<Offset, Batch>,
 }
 
 /// What follows once records are replicated.
@@ -412,9 +411,8 @@ impl Coordinator {
         out.counts.add("groups loaded");
         out.counts
             .add_if(status.high_watermark < status.end, "groups loaded from what is not replicated yet");
-        let headers = batches(&log).filter_map(|batch| batch.header().copied());
-        let read = headers.take_while(|header| header.base_offset < end);
-        let batches = read.map(|header| (header.base_offset, Batch::of(&header))).collect();
+        let mut batches = held(&log);
+        batches.split_off(&end);
         led.read = Some(Read { loaded: Loaded { since, end }, replay, batches });
         self.serve(number, out);
     }

@@ -1,5 +1,7 @@
 //! What a coordinator did, as its promises are judged by it.
 
+use std::collections::BTreeMap;
+
 use client::ids::{LeaderEpoch, Offset, TopicPartition};
 use client::wire::Str;
 
@@ -19,7 +21,7 @@ pub(in crate::sim) struct CommitOf {
 #[derive(Debug)]
 pub(in crate::sim) enum Note {
     /// What was read is told from now on, since it is replicated.
-    Loaded { partition: TopicPartition, epoch: LeaderEpoch, batches: Vec<(Offset, Batch)> },
+    Loaded { partition: TopicPartition, epoch: LeaderEpoch, batches: BTreeMap<Offset, Batch> },
     /// Records are replicated, and whoever waits for it is told.
     Acknowledged { partition: TopicPartition, stored: Stored, batch: Batch, commit: Option<CommitOf> },
     /// A fetch of committed offsets was answered.

@@ -11,7 +11,7 @@ use client::wire::Str;
 use super::coordinator::{Known, Numbers};
 use super::note::CommitOf;
 use crate::sim::message::{Stored, Time};
-use crate::sim::promises::{Batch, Promises};
+use crate::sim::promises::{Batch, Promises, end_of};
 
 /// A consumer as it owns partitions: a static one goes on when its process does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl GroupPromises {
             };
             let owed = commits.values().rev().find(is_owed)?;
             // What failed with the disk is in the log all the same, and so may be an older commit that came twice.
-            let is_after = |known: &Known| known.end > owed.stored.base + i64::from(owed.batch.records);
+            let is_after = |known: &Known| known.end > end_of(owed.stored.base, &owed.batch);
             let counts = known.is_some_and(|known| known.number == owed.number || is_after(&known));
             (!counts).then(|| {
                 format!(
