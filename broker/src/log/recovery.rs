@@ -184,15 +184,6 @@ impl Log {
         }
         let mut ends: Vec<(Offset, Offset)> = Vec::new();
         for base in unflushed {
-            let expected = ends.last().map(|(_, end)| *end);
-            if let Some(end) = expected.filter(|end| *end < base && !self.config.cleanup_policy_compact) {
-                tracing::warn!(
-                    partition = %self.partition,
-                    from = %end,
-                    to = %base,
-                    "no batches between two segments: either they were compacted once, or a power failure took them"
-                );
-            }
             tracing::debug!(
                 partition = %self.partition,
                 segment = %base,
@@ -210,17 +201,38 @@ impl Log {
                 break;
             }
         }
-        self.drop_empty_end(&ends, now_ms)
+        if self.config.cleanup_policy_compact {
+            return Ok(());
+        }
+        let kept = self.drop_empty_end(&ends, now_ms)?;
+        for pair in kept.windows(2) {
+            if let [(_, end), (base, _)] = pair
+                && end < base
+            {
+                tracing::warn!(
+                    partition = %self.partition,
+                    from = %end,
+                    to = %base,
+                    "no batches between two segments: either they were compacted once, or a power failure took them"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The name of a segment may reach the disk before what lies below it. Without a batch of its own, the log would
-    /// seem to reach where it has nothing. `ends`: base and next offset of each, in order.
-    fn drop_empty_end(&mut self, ends: &[(Offset, Offset)], now_ms: i64) -> Result<(), LogError> {
+    /// seem to reach where it has nothing. `ends`: base and next offset of each, in order; those of what stays are
+    /// given back.
+    fn drop_empty_end<'a>(
+        &mut self,
+        ends: &'a [(Offset, Offset)],
+        now_ms: i64,
+    ) -> Result<&'a [(Offset, Offset)], LogError> {
         let mut rest = ends;
         while let [before @ .., (base, next)] = rest
             && let Some((_, end)) = before.last()
         {
-            if self.config.cleanup_policy_compact || base != next || end >= base {
+            if base != next || end >= base {
                 break;
             }
             tracing::warn!(
@@ -233,7 +245,7 @@ impl Log {
             self.remove_segments_for_good(&[*base], now_ms)?;
             rest = before;
         }
-        Ok(())
+        Ok(rest)
     }
 
     /// Goes through a segment and cuts off what is no good.
