@@ -36,6 +36,8 @@ const SYSTEM_IMAGE: &str = "ottla-system";
 /// As many as docker-compose.yml has.
 const BROKERS: i32 = 3;
 const STEP: Duration = Duration::from_millis(50);
+/// How often the engine is asked to freeze a container whose processes it could not catch all.
+const FREEZES: u32 = 5;
 /// As [`state`] tells the end of a program that is content.
 const EXIT_0: &str = "exit code 0";
 const MOMENT: Duration = Duration::from_millis(500);
@@ -206,11 +208,16 @@ impl Arena for Compose {
     }
 
     fn pause(&mut self, node: Node) -> Result<(), ArenaError> {
-        match docker(&["pause", &container(node)]) {
-            // It has ended by itself, which is told of when ends are asked for.
-            Err(_) if !is(node, "Running")? => Ok(()),
-            done => done.map(|_| ()),
+        for asked in 1.. {
+            match docker(&["pause", &container(node)]) {
+                // It has ended by itself, which is told of when ends are asked for.
+                Err(_) if !is(node, "Running")? => break,
+                // Its processes forked faster than the kernel froze them, and go on.
+                Err(error) if asked < FREEZES && error.to_string().contains("unable to freeze") => {}
+                done => return done.map(|_| ()),
+            }
         }
+        Ok(())
     }
 
     fn resume(&mut self, node: Node) -> Result<(), ArenaError> {
