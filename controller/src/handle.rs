@@ -10,6 +10,8 @@ use client::wire::messages::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::term::answer_each;
+
 /// What is asked of a controller, with the way back for the answer.
 #[derive(Debug)]
 pub(crate) enum Call {
@@ -164,16 +166,5 @@ fn controlled_shutdown_refused() -> ControlledShutdownResponse {
 
 /// The error is that of each partition; the one at the top stays 0.
 fn elect_leaders_refused(request: &ElectLeadersRequest) -> ElectLeadersResponse {
-    use client::wire::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
-    let refused = |&partition_id: &i32| PartitionResult {
-        partition_id,
-        error_code: ErrorCode::NotController.code(),
-        error_message: Some(ErrorCode::NotController.message().into()),
-    };
-    let topics = request.topic_partitions.iter().flatten();
-    let results = topics.map(|topic| ReplicaElectionResult {
-        topic: topic.topic.clone(),
-        partition_result: topic.partitions.iter().map(refused).collect(),
-    });
-    ElectLeadersResponse { replica_election_results: results.collect(), ..ElectLeadersResponse::default() }
+    answer_each(request, ErrorCode::NotController)
 }

@@ -21,6 +21,7 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
 mod describe_producers;
+mod elect_leaders;
 mod failure;
 mod fetch;
 mod find_coordinator;
@@ -223,6 +224,10 @@ async fn serve(context: &Arc<Context>, request: &mut Request) -> Result<Reply, R
         ApiKey::DescribeConfigs => {
             let body = request.decode()?;
             Ok(request.respond(&describe_configs::answer(&context.admin, &body).await))
+        }
+        ApiKey::ElectLeaders => {
+            let body = request.decode()?;
+            Ok(request.respond(&elect_leaders::answer(&context.admin, body).await))
         }
         ApiKey::CreatePartitions => {
             let body = request.decode()?;

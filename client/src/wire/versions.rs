@@ -41,6 +41,7 @@ const CLAIMED: &[Claimed] = &[
     claim(ApiKey::DescribeConfigs, 4),
     claim(ApiKey::CreatePartitions, 3),
     claim(ApiKey::DeleteGroups, 2),
+    claim(ApiKey::ElectLeaders, 2),
     claim(ApiKey::OffsetDelete, 0),
     claim(ApiKey::AlterPartition, 3),
     claim(ApiKey::DescribeCluster, 1),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use client::ids::{BrokerId, TopicPartition};
+use client::wire::messages::elect_leaders_request::TopicPartitions;
 use client::wire::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use client::wire::messages::{ElectLeadersRequest, ElectLeadersResponse};
 use client::wire::{ErrorCode, Str};
@@ -15,9 +16,10 @@ use crate::cluster::PartitionState;
 use crate::election::{self, Unclean};
 use crate::world::{Rejection, Trouble, World, Write};
 
-/// Kafka's numbers of election types.
-const PREFERRED: i8 = 0;
-const UNCLEAN: i8 = 1;
+/// Kafka's number of an election of the preferred leader.
+pub const PREFERRED: i8 = 0;
+/// And of one that may go by anybody's log.
+pub const UNCLEAN: i8 = 1;
 
 impl<W: World> Term<W> {
     /// `/admin/preferred_replica_election`, as tools before 2.4 write it. The node is deleted
@@ -123,10 +125,7 @@ impl<W: World> Term<W> {
         let strategy = match request.election_type {
             PREFERRED => Strategy::Preferred,
             UNCLEAN => Strategy::Offline(Unclean::Allowed),
-            _ => {
-                let error_code = ErrorCode::InvalidRequest.code();
-                return Ok(ElectLeadersResponse { error_code, ..ElectLeadersResponse::default() });
-            }
+            _ => return Ok(unknown_election_type(request)),
         };
         let all = request.topic_partitions.is_none();
         let mut results: BTreeMap<TopicPartition, (ErrorCode, Option<Str>)> = BTreeMap::new();
@@ -152,15 +151,10 @@ impl<W: World> Term<W> {
     }
 
     fn named_in(&self, request: &ElectLeadersRequest) -> BTreeSet<TopicPartition> {
-        let Some(topics) = &request.topic_partitions else {
-            return self.cluster.partitions().cloned().collect();
-        };
-        let mut named = BTreeSet::new();
-        for topic in topics {
-            let name: Arc<str> = Arc::from(&*topic.topic);
-            named.extend(topic.partitions.iter().map(|&number| TopicPartition::new(name.clone(), number)));
+        match &request.topic_partitions {
+            Some(topics) => named(topics).collect(),
+            None => self.cluster.partitions().cloned().collect(),
         }
-        named
     }
 
     fn objection(&self, partition: &TopicPartition, strategy: Strategy) -> Option<(ErrorCode, Option<Str>)> {
@@ -185,6 +179,28 @@ impl<W: World> Term<W> {
     pub fn is_leaderless(&self, partition: &TopicPartition) -> bool {
         matches!(self.cluster.partition_state(partition), PartitionState::New | PartitionState::Offline)
     }
+}
+
+/// The answer to a request for elections of a type that there is not.
+pub fn unknown_election_type(request: &ElectLeadersRequest) -> ElectLeadersResponse {
+    let unknown = ErrorCode::UnknownServerError;
+    ElectLeadersResponse { error_code: unknown.code(), ..answer_each(request, unknown) }
+}
+
+/// One error for all partitions that a request names; the one at the top is 0.
+pub(crate) fn answer_each(request: &ElectLeadersRequest, error: ErrorCode) -> ElectLeadersResponse {
+    let partitions = named(request.topic_partitions.as_deref().unwrap_or_default());
+    ElectLeadersResponse {
+        replica_election_results: by_topic(partitions.map(|partition| (partition, (error, None))).collect()),
+        ..ElectLeadersResponse::default()
+    }
+}
+
+fn named(topics: &[TopicPartitions]) -> impl Iterator<Item = TopicPartition> {
+    topics.iter().flat_map(|topic| {
+        let name: Arc<str> = Arc::from(&*topic.topic);
+        topic.partitions.iter().map(move |&number| TopicPartition::new(Arc::clone(&name), number))
+    })
 }
 
 /// Kafka names the strategy by its class.

@@ -26,6 +26,8 @@ use client::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition};
 use client::znode::departure::Departure;
 use client::znode::unclean_stop::{Concern, UncleanStop};
 
+pub(crate) use self::elections::answer_each;
+pub use self::elections::{PREFERRED, UNCLEAN, unknown_election_type};
 use self::parents::Parents;
 use crate::cluster::ClusterState;
 use crate::plan::Batch;

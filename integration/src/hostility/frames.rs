@@ -52,6 +52,7 @@ fn is_obeyed(frame: &[u8]) -> bool {
                 | ApiKey::ControlledShutdown
                 | ApiKey::CreateTopics
                 | ApiKey::CreatePartitions
+                | ApiKey::ElectLeaders
         )
     )
 }

@@ -14,6 +14,7 @@ mod console_tools;
 mod controller;
 mod discovery;
 mod dynamic_config;
+mod elections;
 mod examples;
 mod group_consumer;
 mod groups;

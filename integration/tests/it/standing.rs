@@ -3,9 +3,10 @@
 //! holds have to survive; under Apache Kafka, by the same procedure, they do not.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use integration::apache::Release;
 use integration::apache_cluster::ApacheCluster;
 use integration::cluster::{Cluster, PATIENCE, ottla};
 use integration::foreign::{produce_with_kcat, read_topic};
@@ -14,52 +15,10 @@ use integration::process::succeed;
 use integration::wait;
 use rustix::process::Signal;
 
+use crate::comparison::Brokers;
+
 const TOPIC: &str = "t";
 const RECORDS: usize = 500;
-
-/// Brokers of either kind.
-trait Brokers {
-    fn bootstrap(&self) -> String;
-    fn data(&self, id: i32) -> PathBuf;
-    fn kill(&mut self, id: i32);
-    fn start(&mut self, id: i32);
-}
-
-impl Brokers for Cluster {
-    fn bootstrap(&self) -> String {
-        self.bootstrap()
-    }
-
-    fn data(&self, id: i32) -> PathBuf {
-        self.data(id)
-    }
-
-    fn kill(&mut self, id: i32) {
-        self.kill(id);
-    }
-
-    fn start(&mut self, id: i32) {
-        self.start_broker(id);
-    }
-}
-
-impl Brokers for ApacheCluster {
-    fn bootstrap(&self) -> String {
-        self.bootstrap()
-    }
-
-    fn data(&self, id: i32) -> PathBuf {
-        self.data(id)
-    }
-
-    fn kill(&mut self, id: i32) {
-        self.kill(id);
-    }
-
-    fn start(&mut self, id: i32) {
-        self.start_broker(id);
-    }
-}
 
 #[test]
 fn a_leader_that_rebooted_unnoticed_does_not_lead_with_what_is_left() {
@@ -112,6 +71,33 @@ fn the_last_replica_in_sync_waits_for_one_that_may_hold_more() {
     assert_eq!(read_topic(&cluster.bootstrap(), TOPIC).len(), RECORDS);
     assert_eq!(observer.children("/ottla/unclean_stops"), [""; 0], "it was acted on");
     assert_eq!(observer.children("/ottla/eligible_replicas"), [""; 0], "enough are in sync");
+}
+
+/// By Kafka's own tool, as the message tells.
+#[test]
+fn an_operator_may_do_without_the_one_that_is_waited_for() {
+    let mut cluster = Cluster::start(3, &[]);
+    let observer = Observer::connect(&cluster.zookeeper.connect_string());
+    leave_one_without_its_tail(&mut cluster, &observer);
+    cluster.start(2);
+    wait::until("somebody says what an operator can do", PATIENCE, || {
+        let said = "kafka-leader-election --election-type unclean";
+        cluster.ids().iter().any(|id| cluster.log(*id).contains(said)).then_some(())
+    });
+    let mut elect = Release::V3_9.java("org.apache.kafka.tools.LeaderElectionCommand");
+    elect.args(["--bootstrap-server", &cluster.bootstrap(), "--election-type", "unclean"]);
+    elect.args(["--topic", TOPIC, "--partition", "0"]);
+    let said = succeed(&mut elect, &[], PATIENCE);
+    assert_eq!(
+        said.trim_end(),
+        format!("Successfully completed leader election (UNCLEAN) for partitions {TOPIC}-0")
+    );
+    assert_eq!(state(&observer).leader, 2);
+    cluster.start(3);
+    let state = wait_for(&observer, "the ISR is whole", |state| state.isr.len() == 2);
+    assert_eq!(state.leader, 2, "{state:?}");
+    let found = read_topic(&cluster.bootstrap(), TOPIC).len();
+    assert!((1..RECORDS).contains(&found), "{found} of {RECORDS}: what broker 2 had left");
 }
 
 /// What the others are measured by. A broker of Apache's takes no notice of the marks either.
