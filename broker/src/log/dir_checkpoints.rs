@@ -75,7 +75,7 @@ impl DirCheckpoints {
         self.change(name, |known| known.retain(|partition, _| is_here(partition)))
     }
 
-    /// Takes an offset back to `to`, if it is higher, before anything else is done to the log.
+    /// Takes an offset back to `to`, if it is higher, and writes that at once.
     pub(super) fn lower(
         &self,
         name: &'static str,

@@ -202,19 +202,23 @@ impl LogDirs {
             })
         })?;
         self.check_any_online()?;
-        // What such a log gets in the place of what it lost is not on all replicas in sync until they have it. Kafka
-        // corrects the file after `replica.high.watermark.checkpoint.interval.ms`.
-        if self.has_lost_confirmed() {
+        // What a log gets in the place of what it lost is neither on all replicas in sync until they have it, nor
+        // flushed. Kafka corrects the files after `replica.high.watermark.checkpoint.interval.ms` and
+        // `log.flush.offset.checkpoint.interval.ms`.
+        if self.is_known_beyond(HIGH_WATERMARKS, Log::high_watermark) {
             self.checkpoint_high_watermarks(&[]);
+        }
+        if self.is_known_beyond(RECOVERY_POINTS, Log::recovery_point) {
+            self.checkpoint_recovery_points(&[]);
         }
         Ok(self.state().waiting.keys().cloned().collect())
     }
 
-    /// Whether a loaded log ends before what its directory's checkpoint says is on all replicas in sync.
-    fn has_lost_confirmed(&self) -> bool {
+    /// Whether a directory's checkpoint says more of a log than can be so of what was loaded.
+    fn is_known_beyond(&self, name: &'static str, offset_of: impl Fn(&Log) -> Offset) -> bool {
         self.state().waiting.iter().any(|(partition, log)| {
-            let known = log.dir().checkpoints().get(HIGH_WATERMARKS, partition);
-            known.is_some_and(|known| known > log.high_watermark())
+            let known = log.dir().checkpoints().get(name, partition);
+            known.is_some_and(|known| known > offset_of(log))
         })
     }
 

@@ -184,6 +184,23 @@ fn what_a_log_lost_is_not_taken_for_confirmed_when_other_records_lie_there() {
 }
 
 #[test]
+fn what_a_log_lost_is_not_taken_for_flushed_when_other_records_lie_there() {
+    const FILE: &str = "/a/recovery-point-offset-checkpoint";
+    let broker = Broker::with_dirs(&["/a"]);
+    let dirs = broker.start();
+    let mut log = create(&dirs, 0);
+    fill(&mut log, 3);
+    log.flush(NOW).unwrap();
+    // It ends in the middle of a cut, which the file does not tell.
+    log.truncate_to(Offset(1), NOW).unwrap();
+    drop((log, dirs));
+    write_offsets(&broker.disk(), Path::new(FILE), &BTreeMap::from([(tp(0), Offset(3))])).unwrap();
+    let dirs = broker.start();
+    assert_eq!(broker.text(FILE), "0\n1\nt 0 1\n", "before anybody appends");
+    assert_eq!(dirs.take(&tp(0)).unwrap().recovery_point(), Offset(1));
+}
+
+#[test]
 fn a_topics_id_is_found_in_logs_that_wait() {
     let broker = Broker::with_dirs(&["/a"]);
     let dirs = broker.start();
