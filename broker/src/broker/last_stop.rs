@@ -24,7 +24,8 @@ pub(super) async fn tell(
         );
         return Ok(());
     };
-    match dirs.last_stop(&boot) {
+    let last_stop = dirs.last_stop(&boot);
+    match last_stop {
         LastStop::Harmless => return Ok(dirs.note_boot(&boot)?),
         LastStop::Untold => tracing::info!(
             "the log directories do not tell how they were last used; other replicas in sync lead what they hold"
@@ -34,13 +35,40 @@ pub(super) async fn tell(
              are lost here. Other replicas in sync lead, and this one fetches from them what it lacks"
         ),
     }
-    let stop = UncleanStop { broker: id, boot };
+    let stop = UncleanStop { broker: id, boot: name_of(last_stop, &boot, rand::random()) };
     let path = &stop.path();
     ensemble.step(async |session| Ok(session.set_or_create(path, "").await?)).await?;
-    Ok(dirs.note_boot(&stop.boot)?)
+    Ok(dirs.note_boot(&boot)?)
+}
+
+/// Directories may be replaced several times in one boot, each time after the word of the time before was acted on for
+/// some partitions: taking that away must not take a later one with it.
+fn name_of(last_stop: LastStop, boot: &str, draw: u64) -> String {
+    match last_stop {
+        LastStop::Untold => format!("{boot}-{draw:016x}"),
+        LastStop::Harmless | LastStop::OfTheMachine => String::from(boot),
+    }
 }
 
 pub(super) fn boot_id() -> Option<String> {
     let text = std::fs::read_to_string(BOOT_ID).ok()?;
     Some(text.trim().to_owned()).filter(|boot| is_boot_id(boot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_replaced_directory_has_a_word_of_its_own() {
+        let boot = boot_id().expect("the kernel tells");
+        let replaced = [1, u64::MAX].map(|draw| name_of(LastStop::Untold, &boot, draw));
+        let told = [&replaced[0], &replaced[1], &name_of(LastStop::OfTheMachine, &boot, 1)];
+        for (place, name) in told.iter().enumerate() {
+            let stop = UncleanStop { broker: BrokerId(7), boot: String::from(*name) };
+            let child = stop.path().rsplit('/').next().map(String::from).expect("it has a name");
+            assert_eq!(UncleanStop::named(&child), Some(stop));
+            assert!(!told[..place].contains(name));
+        }
+    }
 }

@@ -19,7 +19,8 @@ pub const UNCLEAN_STOPS: &str = "/ottla/unclean_stops";
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UncleanStop {
     pub broker: BrokerId,
-    /// The kernel's id of the boot that followed the stop (`/proc/sys/kernel/random/boot_id`).
+    /// The kernel's id of the boot that followed the stop (`/proc/sys/kernel/random/boot_id`), with a number that was
+    /// drawn where log directories were replaced, which may happen again in one boot.
     pub boot: String,
 }
 
