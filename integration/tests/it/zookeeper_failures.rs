@@ -14,8 +14,8 @@ use integration::servers::Servers;
 use integration::wait;
 
 const TOPIC: &str = "load";
-/// Longer than the time between two heartbeats of a session, and than the session lasts.
-const WITHOUT_MAJORITY: Duration = Duration::from_secs(6);
+/// Many times what a session lasts.
+const WITHOUT_MAJORITY: Duration = Duration::from_secs(60);
 /// Three times the goal, since machines are noisy.
 const FULL_FUNCTION: Duration = Duration::from_secs(15);
 
@@ -40,12 +40,12 @@ fn records_flow_while_zookeeper_fails() {
     let majority = [leader, (leader + 1) % 3];
     majority.iter().for_each(|server| cluster.zookeeper.kill(*server));
     let gone = Instant::now();
-    let acknowledged = load.acknowledged();
     while gone.elapsed() < WITHOUT_MAJORITY {
-        load.wait_for_more(100, Duration::from_secs(5));
+        load.wait_for_more(5_000, PATIENCE);
+        let acknowledged = load.acknowledged();
+        let read = read_topic(&cluster.bootstrap(), TOPIC).len();
+        assert!(read >= acknowledged, "{read} records are read, {acknowledged} were acknowledged");
     }
-    let read = read_topic(&cluster.bootstrap(), TOPIC).len();
-    assert!(read >= acknowledged, "{read} records are read, {acknowledged} were acknowledged");
     majority.iter().for_each(|server| cluster.zookeeper.revive(*server));
     majority.iter().for_each(|server| cluster.zookeeper.wait_until_serving(*server));
     let back = Instant::now();
