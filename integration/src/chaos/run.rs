@@ -109,16 +109,11 @@ pub fn run(settings: &Settings, arena: &mut dyn Arena, stop: &AtomicBool) -> Res
         times: Vec::new(),
         former: BTreeMap::new(),
     };
-    run.storm()?;
-    run.story.tell("all is healed: producers stop, consumers read to the end");
-    load.stop_producing();
-    let whole = run.wait_until_whole(Instant::now());
-    let ends = run.read_all()?;
-    run.wait_for_groups(&ends);
-    load.stop_consuming();
-    run.look(whole)?;
-    let verdict = run.judge()?;
+    let judged = run.until_judged(&mut load);
+    let kept = run.keep(judged.as_ref().is_ok_and(Verdict::is_clean));
     drop(run.view);
+    let verdict = judged?;
+    kept?;
     Ok(verdict)
 }
 
@@ -171,6 +166,22 @@ fn wait_for(limit: Duration, condition: impl Fn() -> bool) -> Option<Duration> {
 }
 
 impl Run<'_> {
+    fn until_judged(&mut self, load: &mut Load) -> Result<Verdict, RunError> {
+        self.storm()?;
+        self.story.tell("all is healed: producers stop, consumers read to the end");
+        load.stop_producing();
+        let whole = self.wait_until_whole(Instant::now());
+        let ends = self.read_all()?;
+        self.wait_for_groups(&ends);
+        load.stop_consuming();
+        self.look(whole)?;
+        let home = &self.settings.folder;
+        let verdict = folder::verdict_of(home)?;
+        std::fs::write(home.join("verdict"), format!("{verdict}\n"))
+            .map_err(|cause| RunError::Folder { path: home.clone(), cause })?;
+        Ok(verdict)
+    }
+
     /// Rounds until the time is over.
     fn storm(&mut self) -> Result<(), RunError> {
         let brokers = self.arena.brokers();
@@ -413,10 +424,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn judge(&self) -> Result<Verdict, RunError> {
+    /// What would vanish with the arena. Log directories only where there is something to look into.
+    fn keep(&self, is_clean: bool) -> Result<(), RunError> {
         let home = &self.settings.folder;
         let failed = |cause| RunError::Folder { path: home.clone(), cause };
-        let verdict = folder::verdict_of(home)?;
         let keep = |name: &str, text: String| std::fs::write(home.join(name), text).map_err(failed);
         keep("znodes", folder::dump_znodes(&self.arena.zookeeper_connect()))?;
         let times = times::table(&self.times);
@@ -424,15 +435,14 @@ impl Run<'_> {
         keep("times", times)?;
         keep("complaints", self.counts.complaints())?;
         keep("librdkafka", self.counts.remarks())?;
-        keep("verdict", format!("{verdict}\n"))?;
         keep("settings", format!("{:#?}\n", self.settings))?;
-        if !verdict.is_clean() {
+        if !is_clean {
             for broker in self.arena.brokers() {
                 let data = self.arena.log_dir(broker)?;
                 folder::keep_log_dir(home, broker, &data).map_err(failed)?;
             }
         }
-        Ok(verdict)
+        Ok(())
     }
 }
 

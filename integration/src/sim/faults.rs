@@ -11,7 +11,7 @@ pub(super) enum Fault {
     /// The process dies; what it wrote stays in the page cache.
     Kill(BrokerId),
     KillAll,
-    /// The machine loses power: what was never synced is lost, torn or kept by chance.
+    /// The machine loses power: what was never synced is lost, or all of it kept by chance.
     PowerCut(BrokerId),
     /// Two at once.
     PowerCuts(BrokerId, BrokerId),
