@@ -85,9 +85,16 @@ impl Facts {
         lacking.map_or(end, |(base, _)| end.min(*base))
     }
 
-    /// A replica begins to lead: how many acknowledged batches it owes and lacks.
-    fn led_by(&mut self, broker: BrokerId, now: &Status, log: &dyn Fn() -> Vec<u8>) -> usize {
-        let held = if self.losses.is_settled() { BTreeMap::new() } else { held(&log()) };
+    /// A replica begins to lead: how many acknowledged batches it owes and lacks. One whose log cannot be read gives
+    /// nothing to anybody: the next leader tells.
+    fn led_by(&mut self, broker: BrokerId, now: &Status, log: &dyn Fn() -> Option<Vec<u8>>) -> usize {
+        let held = match self.losses.is_settled() {
+            true => BTreeMap::new(),
+            false => match log() {
+                Some(log) => held(&log),
+                None => return 0,
+            },
+        };
         let until = self.agree_until(&held, now.end);
         let owed = self.losses.settle(broker, now.epoch, until);
         owed.map_or(0, |owed| self.settle(&held, owed))
@@ -350,7 +357,7 @@ impl Promises {
         start: u64,
         partition: &TopicPartition,
         now: Status,
-        log: &dyn Fn() -> Vec<u8>,
+        log: &dyn Fn() -> Option<Vec<u8>>,
     ) {
         let key = (broker, start, partition.clone());
         let before = self.seen.insert(key, now);
@@ -554,7 +561,7 @@ mod tests {
             low_watermark: Offset(0),
             may_confirm: true,
         };
-        promises.observe(THREE, 1, &partition, leads, &|| log.clone());
+        promises.observe(THREE, 1, &partition, leads, &|| Some(log.clone()));
         promises.holds(&partition, THREE, &log);
         assert!(promises.has_lost_of(&partition, lost.producer));
         promises.broken

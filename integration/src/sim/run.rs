@@ -303,8 +303,11 @@ impl Simulation {
             (status.log_start, status.high_watermark, status.last_stable_offset, status.end)
                 .hash(&mut self.trace);
             if !(self.operator.is_leaving() && partition == self.operator.partition) {
-                let log =
-                    || process.roles().log_of(&partition, Reader::Coordinator, clock).unwrap_or_default();
+                let log = || {
+                    let log = process.roles().log_of(&partition, Reader::Coordinator, clock);
+                    // Only a disk that fails is a reason.
+                    log.or_else(|| (!disk_fails).then(Vec::new))
+                };
                 self.promises.observe(id, machine.start, &partition, status, &log);
             }
         }
