@@ -20,6 +20,7 @@ use crate::log::disk::SimulatedDisk;
 use crate::log::{Disk, Log, LogConfig, LogDirs, LogDirsError, LogDirsOptions, LogError};
 
 const DIR: &str = "/logs";
+const BOOT: &str = "3e7b2f2c-0d4e-4a55-9c52-5f1f0d9f9a11";
 /// Lives whose every change is cut.
 const SEEDS: u64 = 3;
 /// At each cut: nothing that was not synced is kept, everything, and then some of it by chance.
@@ -43,6 +44,7 @@ fn open(disk: &SimulatedDisk) -> Result<LogDirs, LogDirsError> {
     };
     let dirs = LogDirs::open(options, Arc::new(|_, _| {}))?;
     dirs.verify_identity("cluster", Some(1))?;
+    dirs.last_stop(BOOT);
     dirs.load(&|_| config(), 0, NOW)?;
     Ok(dirs)
 }
@@ -295,6 +297,7 @@ fn furnished(is_clean: bool) -> (SimulatedDisk, Ledger) {
     dirs.checkpoint_recovery_points(&[log.marks()]);
     dirs.checkpoint_high_watermarks(&[log.marks()]);
     dirs.checkpoint_cleaned(log.dir());
+    dirs.note_boot(BOOT).unwrap();
     ledger.now = contents(&log).unwrap();
     (ledger.start, ledger.end) = (log.start_offset().0, log.end_offset().0);
     for (offset, bytes) in &ledger.now {
@@ -355,8 +358,10 @@ fn kind_of(path: &Path) -> String {
 }
 
 /// What damage to a file of each kind may come to. Only the log itself has checksums; the files are Kafka's.
-const ALLOWED: [(&str, &[Fate]); 13] = [
+const ALLOWED: [(&str, &[Fate]); 14] = [
     (".kafka_cleanshutdown", &[Fate::Whole]),
+    // Another boot's: the controller is told that the machine stopped.
+    (".ottla_boot", &[Fate::Whole]),
     // What is no list of offsets puts the directory offline: guessed, it might cost records.
     ("cleaner-offset-checkpoint", &[Fate::Refused]),
     // An entry that names a later place than the batch's is believed in a segment that needs no recovery: reads from
