@@ -115,6 +115,8 @@ pub struct Group {
     unsynced: BTreeSet<Str>,
     /// When those are removed.
     sync_deadline: Option<Instant>,
+    /// The last generation that was given up since its leader had divided among others than its members.
+    misassigned: Option<i32>,
     /// The topics that the present generation reads; `None` if the members do not say.
     subscribed: Option<BTreeSet<Str>>,
     stores: BTreeMap<StoreId, Purpose>,
@@ -165,6 +167,7 @@ impl Group {
             pending: BTreeMap::new(),
             unsynced: BTreeSet::new(),
             sync_deadline: None,
+            misassigned: None,
             subscribed: None,
             stores: BTreeMap::new(),
             next_store: 0,

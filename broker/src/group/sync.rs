@@ -58,6 +58,10 @@ impl Group {
                     member.syncing = Some(ticket);
                 }
                 if self.members.is_leader(id) {
+                    if self.is_of_another_generation(&sync) {
+                        self.rebalance(now);
+                        return Ok(());
+                    }
                     let mut said = sync.assignments;
                     let of = |id: Str| {
                         let assignment = said.remove(&id).unwrap_or_default();
@@ -78,6 +82,19 @@ impl Group {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the leader divided among others than the members: it was told of them by a coordinator of before, which
+    /// still counts generations and reached the same number. Whatever it gave to those would be nobody's until the next
+    /// rebalance. Kafka's coordinators take such an assignment for the members'; so does this one the second time in a
+    /// row, since the leader may always do so.
+    fn is_of_another_generation(&mut self, sync: &Sync) -> bool {
+        let names_strangers = sync.assignments.keys().any(|id| self.members.get(id).is_none());
+        let is_second = self.misassigned == Some(self.generation.wrapping_sub(1));
+        if names_strangers && !is_second {
+            self.misassigned = Some(self.generation);
+        }
+        names_strangers && !is_second
     }
 
     /// A sign of life. An error may be one that leaves the member in the group: that it has to

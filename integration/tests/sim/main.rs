@@ -13,10 +13,10 @@ const FIXED: u64 = 200;
 /// They were found to break promises once, before there were groups (RELIABILITY.md).
 const FOUND: [u64; 13] =
     [549, 3269, 200108, 201726, 410177, 622066, 631932, 632043, 727856, 807448, 809467, 831132, 1072264];
-/// And these with groups, by anomalies 25, 26, 28 to 31 and 33 or by faults of the judge.
-const FOUND_WITH_GROUPS: [u64; 14] = [
+/// And these with groups, by anomalies 25, 26, 28 to 31, 33 and 36 or by faults of the judge.
+const FOUND_WITH_GROUPS: [u64; 15] = [
     5164, 3000848, 3001070, 3002137, 3006072, 4004084, 7105250, 7164035, 7165953, 7167009, 7167953, 7317988,
-    7438550, 7703041,
+    7438550, 7703041, 7808963,
 ];
 const FRESH: u64 = 100;
 

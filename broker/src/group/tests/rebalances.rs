@@ -126,6 +126,29 @@ fn assignments_are_told_once_they_are_stored() {
 }
 
 #[test]
+fn an_assignment_to_others_than_the_members_is_given_up_once() {
+    let mut driven = Driven::completing(&["a", "b"]);
+    let b = driven.sync("b", &[]);
+    let a = driven.sync("a", &[("a", "1"), ("stranger", "2")]);
+    let refused = Err(GroupError::Rebalancing);
+    assert_eq!((driven.synced(a), driven.synced(b)), (refused, refused));
+    assert!(driven.stores.is_empty());
+    for (generation, is_taken) in [(2, true), (3, false)] {
+        assert_eq!(driven.group.state(), State::PreparingRebalance);
+        for id in ["a", "b"] {
+            let join = driven.request(id);
+            driven.join(join);
+        }
+        assert_eq!(driven.group.generation(), generation);
+        let a = driven.sync("a", &[("a", "1"), ("stranger", "2")]);
+        driven.stored(Ok(()));
+        assert_eq!(driven.synced(a), if is_taken { Ok(&b"1"[..]) } else { refused });
+        let again = Join { protocols: protocols(&["range"], "other"), ..driven.request("b") };
+        driven.join(again);
+    }
+}
+
+#[test]
 fn an_assignment_that_is_not_stored_is_nobodys() {
     let mut driven = Driven::completing(&["a", "b"]);
     let (a, b) = (driven.sync("a", &[("b", "2")]), driven.sync("b", &[]));
