@@ -1,62 +1,7 @@
 //! Apache's broker and ours, asked the same.
 
-use std::path::PathBuf;
-
 use integration::apache_cluster::ApacheCluster;
 use integration::cluster::Cluster;
-
-/// Brokers of either kind.
-pub(crate) trait Brokers {
-    fn address(&self, id: i32) -> String;
-    fn bootstrap(&self) -> String;
-    fn data(&self, id: i32) -> PathBuf;
-    fn kill(&mut self, id: i32);
-    fn start(&mut self, id: i32);
-}
-
-impl Brokers for Cluster {
-    fn address(&self, id: i32) -> String {
-        self.address(id)
-    }
-
-    fn bootstrap(&self) -> String {
-        self.bootstrap()
-    }
-
-    fn data(&self, id: i32) -> PathBuf {
-        self.data(id)
-    }
-
-    fn kill(&mut self, id: i32) {
-        self.kill(id);
-    }
-
-    fn start(&mut self, id: i32) {
-        self.start_broker(id);
-    }
-}
-
-impl Brokers for ApacheCluster {
-    fn address(&self, id: i32) -> String {
-        self.address(id)
-    }
-
-    fn bootstrap(&self) -> String {
-        self.bootstrap()
-    }
-
-    fn data(&self, id: i32) -> PathBuf {
-        self.data(id)
-    }
-
-    fn kill(&mut self, id: i32) {
-        self.kill(id);
-    }
-
-    fn start(&mut self, id: i32) {
-        self.start_broker(id);
-    }
-}
 
 /// One broker of each, with the same settings. To be called on a runtime of several threads.
 pub(crate) fn one_of_each(settings: &[(&str, &str)]) -> (ApacheCluster, Cluster) {

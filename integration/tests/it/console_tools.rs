@@ -12,7 +12,8 @@ use integration::wait::until;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::replay::{Brokers, Replay};
+use crate::brokers::{Brokers, create_topic};
+use crate::replay::Replay;
 
 const PRODUCER: &str = include_str!("../fixtures/kafka-console-producer.txt");
 const CONSUMER: &str = include_str!("../fixtures/kafka-console-consumer.txt");
@@ -78,7 +79,7 @@ fn produce(brokers: &mut dyn Brokers) {
         },
         |_, _| {},
     );
-    let bootstrap = brokers.addresses();
+    let bootstrap = brokers.bootstrap();
     let read = |topic: &str| consume_with_kcat(&bootstrap, topic);
     // `property-malformed` has no key, and is sent.
     assert_eq!(read("one"), ["a", "b", "c", "d", "", "e", "f", "g", "h", "i", "j", "k"]);
@@ -108,7 +109,7 @@ fn reading_by_brokers_from_apaches() {
 
 fn read_by_brokers(brokers: &mut dyn Brokers, divide: fn(&mut Vec<Step>, usize)) {
     for topic in ["one", "keyed", "rich"] {
-        create(brokers, topic, "1:2");
+        create_topic(brokers, topic, "1:2", &[]);
     }
     let by_key = ["--property", "parse.key=true", "--property", "key.separator=:"];
     let with_headers = ["--property", "parse.headers=true", "--property", "null.marker=NULL"];
@@ -132,7 +133,7 @@ fn read_by_brokers(brokers: &mut dyn Brokers, divide: fn(&mut Vec<Step>, usize))
 #[test]
 fn readers_of_a_group_share_it() {
     let cluster = Cluster::start(2, SETTINGS);
-    create(&cluster, "two", "1:2,2:1");
+    create_topic(&cluster, "two", "1:2,2:1", &[]);
     let folder = TempDir::new().expect("a temporary folder can be made");
     let reader = |name: &str| {
         let mut command = Command::new(ottla());
@@ -160,7 +161,7 @@ fn readers_of_a_group_share_it() {
 #[test]
 fn readers_tell_what_they_wait_for() {
     let cluster = Cluster::start(1, SETTINGS);
-    create(&cluster, "some", "1");
+    create_topic(&cluster, "some", "1", &[]);
     let lines: String = (0..20_000).map(|n| format!("{n}\n")).collect();
     send(&cluster, "some", &lines, &[]);
     let reader = |servers: &str, more: &str| {
@@ -225,7 +226,7 @@ fn reading_by_zookeeper_from_apaches() {
 fn read_by_zookeeper(brokers: &mut dyn Brokers) {
     let keyed: String = (0..9).map(|n| format!("k{n}:v{n}\n")).collect();
     for (topic, replicas) in [("t", "1:2"), ("three", "1:2,2:1,1:2"), ("made", "1")] {
-        create(brokers, topic, replicas);
+        create_topic(brokers, topic, replicas, &[]);
     }
     let by_key = ["--property", "parse.key=true", "--property", "key.separator=:"];
     send(brokers, "t", "a\nb\nc\nd\ne\nf\ng\n", &[]);
@@ -252,16 +253,9 @@ fn of_three_partitions(case: &Case) -> bool {
     case.slug == "three-partitions"
 }
 
-fn create(brokers: &dyn Brokers, topic: &str, replicas: &str) {
-    let create = ["--create", "--topic", topic, "--replica-assignment", replicas];
-    let mut command = Command::new(ottla());
-    command.args(["topics", "--bootstrap-server", &brokers.addresses()]).args(create);
-    succeed(&mut command, &[], PATIENCE);
-}
-
 /// By our own producer.
 fn send(brokers: &dyn Brokers, topic: &str, lines: &str, options: &[&str]) {
     let mut command = Command::new(ottla());
-    command.args(["console-producer", "--broker-list", &brokers.addresses(), "--topic", topic]);
+    command.args(["console-producer", "--broker-list", &brokers.bootstrap(), "--topic", topic]);
     succeed(command.args(options), lines.as_bytes(), PATIENCE);
 }

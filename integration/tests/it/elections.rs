@@ -1,20 +1,18 @@
 //! ElectLeaders in all versions, to two Apache brokers and to two of ours, of which one or the other is away: the
 //! answers are compared to the letter, but for the order of topics.
 
-use std::process::Command;
-
 use client::connection::{Connection, ConnectionOptions};
 use client::wire::messages::ElectLeadersRequest;
 use client::wire::messages::elect_leaders_request::TopicPartitions;
 use controller::term::{PREFERRED, UNCLEAN};
 use integration::apache_cluster::ApacheCluster;
-use integration::cluster::{Cluster, PATIENCE, ottla};
+use integration::cluster::{Cluster, PATIENCE};
 use integration::observer::{Observer, State};
-use integration::process::succeed;
 use integration::runtime;
 use integration::wait;
 
-use crate::comparison::{Brokers, assert_same_answers};
+use crate::brokers::{Brokers, create_topic};
+use crate::comparison::assert_same_answers;
 
 const SETTINGS: &[(&str, &str)] = &[("auto.leader.rebalance.enable", "false")];
 
@@ -39,8 +37,8 @@ fn elections_by_request_are_answered_as_by_apache() {
 
 fn hold_dialogue(cluster: &mut impl Brokers, observer: &Observer) -> Vec<String> {
     let preferring_two = ["2:1"; COUNT - 1].join(",");
-    create(cluster, "t", &format!("1:2,{preferring_two}"));
-    create(cluster, "u", "2");
+    create_topic(cluster, "t", &format!("1:2,{preferring_two}"), &[]);
+    create_topic(cluster, "u", "2", &[]);
     wait_for(observer, "all in sync", |t| t.isr.len() == 2);
 
     cluster.kill(2);
@@ -101,13 +99,6 @@ fn hold_dialogue(cluster: &mut impl Brokers, observer: &Observer) -> Vec<String>
     dialogue.ask("all that have nobody", 2, UNCLEAN, None);
     wait_for(observer, "broker 1 leads alone", |t| t.leader == 1 && t.isr == [1]);
     dialogue.said
-}
-
-fn create(cluster: &impl Brokers, topic: &str, replicas: &str) {
-    let mut create = Command::new(ottla());
-    create.args(["topics", "--bootstrap-server", &cluster.bootstrap(), "--create", "--topic", topic]);
-    create.args(["--replica-assignment", replicas]);
-    succeed(&mut create, &[], PATIENCE);
 }
 
 /// Of each partition of `t`.

@@ -12,7 +12,8 @@ use integration::transcript::{Case, Transcript};
 use regex::Regex;
 use rustix::process::Signal;
 
-use crate::replay::{Brokers, Replay, ours};
+use crate::brokers::Brokers;
+use crate::replay::{Replay, ours};
 
 const RECORDING: &str = include_str!("../fixtures/kafka-consumer-groups.txt");
 const RECORDING_OF_2_8: &str = include_str!("../fixtures/kafka-consumer-groups-2.8.2.txt");
@@ -130,7 +131,7 @@ impl Members {
             // Nobody sees who it was that committed.
             "start a consumer that assigns itself u-0 and commits in group manual" => {
                 let mut command = ours("kafka-consumer-groups");
-                command.args(["--bootstrap-server", &replay.brokers.addresses(), "--reset-offsets"]);
+                command.args(["--bootstrap-server", &replay.brokers.bootstrap(), "--reset-offsets"]);
                 command.args(["--group", "manual", "--topic", "u", "--to-latest", "--execute"]);
                 succeed(&mut command, &[], PATIENCE);
             }
@@ -167,7 +168,7 @@ impl Members {
             Some(_) => Release::V3_9.java("org.apache.kafka.tools.consumer.ConsoleConsumer"),
             None => ours("kafka-console-consumer"),
         };
-        command.args(["--bootstrap-server", &replay.brokers.addresses(), "--include", topics]);
+        command.args(["--bootstrap-server", &replay.brokers.bootstrap(), "--include", topics]);
         command.args(["--group", group, "--from-beginning"]);
         // The killed stay members to the recording's end.
         for property in [&["session.timeout.ms=300000", "auto.commit.interval.ms=100"], properties].concat() {

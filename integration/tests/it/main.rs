@@ -3,6 +3,7 @@
 mod admin;
 mod assignors;
 mod broker_death;
+mod brokers;
 mod chaos;
 mod classic_consumer;
 mod clients;

@@ -4,68 +4,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use integration::apache::Release;
-use integration::apache_cluster::ApacheCluster;
-use integration::cluster::{Cluster, PATIENCE, ottla};
+use integration::cluster::{PATIENCE, ottla};
 use integration::process::{run, succeed};
 use integration::stock_tool::{Done, StockTool};
 use integration::transcript::{Case, Step, Transcript, pattern};
 use regex::Regex;
 use tempfile::TempDir;
 
-/// The brokers that the tools talk to.
-pub(crate) trait Brokers {
-    fn address(&self, id: i32) -> String;
-    fn addresses(&self) -> String;
-    fn zookeeper(&self) -> String;
-    /// SIGTERM, and waits for the end.
-    fn stop(&mut self, id: i32);
-    fn start_again(&mut self, id: i32);
-}
-
-impl Brokers for Cluster {
-    fn address(&self, id: i32) -> String {
-        Cluster::address(self, id)
-    }
-
-    fn addresses(&self) -> String {
-        self.bootstrap()
-    }
-
-    fn zookeeper(&self) -> String {
-        self.zookeeper.connect_string()
-    }
-
-    fn stop(&mut self, id: i32) {
-        self.terminate(id);
-    }
-
-    fn start_again(&mut self, id: i32) {
-        self.start_broker(id);
-        self.wait_until_serving();
-    }
-}
-
-impl Brokers for ApacheCluster {
-    fn address(&self, id: i32) -> String {
-        ApacheCluster::address(self, id)
-    }
-
-    fn addresses(&self) -> String {
-        self.bootstrap()
-    }
-
-    fn zookeeper(&self) -> String {
-        self.zookeeper.connect_string()
-    }
-
-    fn stop(&mut self, id: i32) {
-        self.terminate(id);
-    }
-
-    fn start_again(&mut self, id: i32) {
-        self.start_broker(id);
-    }
-}
+use crate::brokers::Brokers;
 
 pub(crate) struct Replay<'a> {
     pub(crate) brokers: &'a mut dyn Brokers,
@@ -232,7 +178,7 @@ impl<'a> Replay<'a> {
 
     pub(crate) fn filled_in(&self, word: &str) -> String {
         match word {
-            "$B" => self.brokers.addresses(),
+            "$B" => self.brokers.bootstrap(),
             "$B1" => self.brokers.address(1),
             "$B2" => self.brokers.address(2),
             "$Z" => self.brokers.zookeeper(),

@@ -4,18 +4,17 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::Command;
 
 use integration::apache::Release;
 use integration::apache_cluster::ApacheCluster;
-use integration::cluster::{Cluster, PATIENCE, ottla};
+use integration::cluster::{Cluster, PATIENCE};
 use integration::foreign::{produce_with_kcat, read_topic};
 use integration::observer::{Observer, State};
 use integration::process::succeed;
 use integration::wait;
 use rustix::process::Signal;
 
-use crate::comparison::Brokers;
+use crate::brokers::{Brokers, create_topic};
 
 const TOPIC: &str = "t";
 const RECORDS: usize = 500;
@@ -119,10 +118,7 @@ fn apache_kafka_loses_what_the_last_replica_in_sync_lost() {
 
 /// Records that brokers 2 and 3 have acknowledged together.
 fn fill_topic(cluster: &impl Brokers, observer: &Observer) {
-    let mut create = Command::new(ottla());
-    create.args(["topics", "--bootstrap-server", &cluster.bootstrap(), "--create", "--topic", TOPIC]);
-    create.args(["--replica-assignment", "2:3", "--config", "min.insync.replicas=2"]);
-    succeed(&mut create, &[], PATIENCE);
+    create_topic(cluster, TOPIC, "2:3", &["--config", "min.insync.replicas=2"]);
     wait_for(observer, "2 leads 3", |state| state.isr == [2, 3]);
     let values: Vec<String> = (0..RECORDS).map(|number| format!("value-{number}")).collect();
     produce_with_kcat(&cluster.bootstrap(), TOPIC, &values, &["-X", "batch.num.messages=10"]);

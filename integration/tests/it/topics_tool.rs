@@ -5,7 +5,8 @@ use integration::apache_cluster::ApacheCluster;
 use integration::cluster::Cluster;
 use integration::transcript::{Step, Transcript};
 
-use crate::replay::{Brokers, Replay};
+use crate::brokers::Brokers;
+use crate::replay::Replay;
 
 const RECORDING: &str = include_str!("../fixtures/kafka-topics.txt");
 
