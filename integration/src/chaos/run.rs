@@ -110,7 +110,7 @@ pub fn run(settings: &Settings, arena: &mut dyn Arena, stop: &AtomicBool) -> Res
         former: BTreeMap::new(),
     };
     let judged = run.until_judged(&mut load);
-    let kept = run.keep(judged.as_ref().is_ok_and(Verdict::is_clean));
+    let kept = run.keep(judged.as_ref().ok());
     drop(run.view);
     let verdict = judged?;
     kept?;
@@ -175,11 +175,7 @@ impl Run<'_> {
         self.wait_for_groups(&ends);
         load.stop_consuming();
         self.look(whole)?;
-        let home = &self.settings.folder;
-        let verdict = folder::verdict_of(home)?;
-        std::fs::write(home.join("verdict"), format!("{verdict}\n"))
-            .map_err(|cause| RunError::Folder { path: home.clone(), cause })?;
-        Ok(verdict)
+        Ok(folder::verdict_of(&self.settings.folder)?)
     }
 
     /// Rounds until the time is over.
@@ -425,7 +421,7 @@ impl Run<'_> {
     }
 
     /// What would vanish with the arena. Log directories only where there is something to look into.
-    fn keep(&self, is_clean: bool) -> Result<(), RunError> {
+    fn keep(&self, verdict: Option<&Verdict>) -> Result<(), RunError> {
         let home = &self.settings.folder;
         let failed = |cause| RunError::Folder { path: home.clone(), cause };
         let keep = |name: &str, text: String| std::fs::write(home.join(name), text).map_err(failed);
@@ -435,8 +431,11 @@ impl Run<'_> {
         keep("times", times)?;
         keep("complaints", self.counts.complaints())?;
         keep("librdkafka", self.counts.remarks())?;
+        if let Some(verdict) = verdict {
+            keep("verdict", format!("{verdict}\n"))?;
+        }
         keep("settings", format!("{:#?}\n", self.settings))?;
-        if !is_clean {
+        if !verdict.is_some_and(Verdict::is_clean) {
             for broker in self.arena.brokers() {
                 let data = self.arena.log_dir(broker)?;
                 folder::keep_log_dir(home, broker, &data).map_err(failed)?;
