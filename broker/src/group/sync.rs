@@ -89,12 +89,12 @@ impl Group {
     /// rebalance. Kafka's coordinators take such an assignment for the members'; so does this one the second time in a
     /// row, since the leader may always do so.
     fn is_of_another_generation(&mut self, sync: &Sync) -> bool {
-        let names_strangers = sync.assignments.keys().any(|id| self.members.get(id).is_none());
         let is_second = self.misassigned == Some(self.generation.wrapping_sub(1));
-        if names_strangers && !is_second {
+        let is_given_up = !is_second && sync.assignments.keys().any(|id| self.members.get(id).is_none());
+        if is_given_up {
             self.misassigned = Some(self.generation);
         }
-        names_strangers && !is_second
+        is_given_up
     }
 
     /// A sign of life. An error may be one that leaves the member in the group: that it has to
